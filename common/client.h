@@ -1,0 +1,107 @@
+/* The pure client session: what a ZooKeeper client does between its caller and a socket. No clock, no
+ * socket, no thread: events in, updates out. fs/ drives it with libuv, the simulator with a virtual
+ * network.
+ *
+ *            CE_CONNECTED         connect response
+ *   CONNECTING ------> HANDSHAKE ----------------> CONNECTED
+ *       ^  ^                | closed, or none in time  | lost, or silent for 2/3 of the timeout
+ *       |  +----------------+--------------------------+
+ *       | a new session is asked for at once
+ *   EXPIRED <- the server does not know the session any more
+ *
+ * Requests are numbered (xid) and answered in order. While not connected they wait. A request that was
+ * sent and not answered when the connection went is: sent again after the reconnect when it only reads
+ * (and sync); answered ZK_CONNECTIONLOSS when it writes, for only the caller can find out whether it
+ * was done. A request that is older than its deadline is answered ZK_OPERATIONTIMEOUT when it was never
+ * sent (surely not done) and ZK_CONNECTIONLOSS when it was. The servers are tried in order from a given
+ * start, with a back-off that grows to 1 s after each whole round.
+ */
+#ifndef ZKFS_COMMON_CLIENT_H
+#define ZKFS_COMMON_CLIENT_H
+
+#include "common/buf.h"
+#include "common/proto.h"
+#include "common/types.h"
+
+struct client_config {
+    int32_t server_count;   /* addresses stay with the shell, which knows them by index */
+    int32_t first_server;   /* where to begin: the shell's random choice */
+    int32_t timeout_ms;     /* session timeout asked for */
+    int32_t max_frame_bytes; /* greatest reply accepted */
+};
+
+struct client;
+
+enum client_event_type {
+    CE_TICK,      /* the time has come that CU_DEADLINE asked for (early or late is fine) */
+    CE_CONNECTED, /* the socket that CU_CONNECT asked for is up */
+    CE_LOST,      /* it is gone, or could not be made */
+    CE_BYTES,     /* bytes from it: any cut */
+    CE_REQUEST,   /* the caller wants an operation done */
+    CE_CANCEL,    /* the caller no longer waits for `token`; its answer will be dropped. A request not
+                     yet sent is not sent any more. */
+    CE_CLOSE,     /* end the session (closeSession), then CU_CLOSED */
+};
+
+struct client_event {
+    enum client_event_type type;
+    int64_t mono_ms;
+    struct slice bytes; /* CE_BYTES; CE_REQUEST: the encoded request record, without header */
+    uint64_t token;     /* CE_REQUEST, CE_CANCEL: the caller's, unique among the unanswered */
+    int32_t opcode;     /* CE_REQUEST */
+    int64_t deadline_ms; /* CE_REQUEST: mono_ms at the latest; 0 is never (-o hard) */
+};
+
+enum client_update_type {
+    CU_CONNECT,    /* drop any socket there is and connect to `server` */
+    CU_DISCONNECT, /* drop the socket */
+    CU_SEND,       /* write these bytes to the socket */
+    CU_REPLY,      /* answer of `token`: err, zxid, and the reply record when err is 0 */
+    CU_WATCH,      /* a watch event: zk_event type in `err`, path in `bytes` */
+    CU_STATE,      /* `state` changed */
+    CU_DEADLINE,   /* call with CE_TICK at this mono_ms (replaces the one before) */
+    CU_CLOSED,     /* the session is closed; nothing follows */
+};
+
+enum client_state {
+    CLIENT_CONNECTING,
+    CLIENT_HANDSHAKE,
+    CLIENT_CONNECTED,
+    CLIENT_EXPIRED, /* passes at once into CLIENT_CONNECTING with a new session */
+    CLIENT_CLOSED,
+};
+
+struct client_update {
+    enum client_update_type type;
+    enum client_state state;
+    int32_t server;
+    uint64_t token;
+    int32_t err;
+    zxid_t zxid;
+    int64_t mono_ms;
+    struct slice bytes; /* borrowed until the next step */
+};
+
+/* The updates of one step, in order; owned by the client until the next step. */
+struct client_updates {
+    const struct client_update *list;
+    size_t count;
+};
+
+struct client *client_new(const struct client_config *config); /* starts with the first CE_TICK */
+void client_free(struct client *c);
+struct client_updates client_step(struct client *c, const struct client_event *ev);
+
+/* Watches that must be armed again after a reconnect (setWatches, relative to the last zxid seen).
+ * One-shot watches: the client keeps what was asked for with `watch` true in getData, exists and
+ * getChildren and forgets it when the event came. */
+
+enum client_state client_state(const struct client *c);
+session_id_t client_session_id(const struct client *c); /* 0 before the first */
+int32_t client_timeout_ms(const struct client *c);      /* as negotiated */
+zxid_t client_last_zxid(const struct client *c);        /* highest seen, kept over reconnects */
+int32_t client_server(const struct client *c);          /* index of the server in use, -1 none */
+/* Puts `scheme:auth` on this and every later connection (addauth). Copied. */
+void client_add_auth(struct client *c, const char *scheme, struct slice auth);
+
+#endif

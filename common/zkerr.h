@@ -1,0 +1,14 @@
+/* The service's errors (kind two of three, docs/style.md). They become errno in fs/errmap.c only. */
+#ifndef ZKFS_COMMON_ZKERR_H
+#define ZKFS_COMMON_ZKERR_H
+
+enum zk_err {
+#define ZK_ERR(name, code, text) ZK_##name = (code),
+#include "common/zkerr.def"
+#undef ZK_ERR
+};
+
+/* "no such znode" …; for a number not in the table "unknown error". Static storage. */
+const char *zkerr_text(int code);
+
+#endif
