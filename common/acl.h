@@ -34,7 +34,8 @@ void acl_append(struct buf *items, const struct acl_entry *e);
 struct blob *acl_open_unsafe(void);
 /* Text form `scheme:id:cdrwa`, entries separated by commas (user.zk.acl). acl_parse returns NULL and
  * sets *ret_why (static text) when the text is wrong. The id may contain colons (`ip:::1/64`,
- * `digest:u:hash`): the scheme ends at the first colon, the perms start after the last. */
+ * `digest:u:hash`): the scheme ends at the first colon, the perms start after the last. A comma or a
+ * backslash inside a scheme or an id is written with a backslash in front. */
 void acl_print(struct buf *out, const struct jvec *v);
 struct blob *acl_parse(struct slice text, const char **ret_why);
 

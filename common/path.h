@@ -17,7 +17,7 @@ struct slice path_parent(struct slice path);
 struct slice path_name(struct slice path);
 /* Steps through the components: *pos starts at 0; false at the end. */
 bool path_next(struct slice path, int32_t *pos, struct slice *ret_component);
-struct slice slice_from_str(const char *s);
+struct slice slice_from_str(const char *s); /* NULL becomes the null slice */
 bool slice_equal(struct slice a, struct slice b); /* null equals null only */
 bool slice_equal_str(struct slice a, const char *s);
 /* True when path is prefix itself or below it. */
