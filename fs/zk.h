@@ -83,6 +83,10 @@ uint64_t zk_sync(struct zk *zk, struct slice path, zk_cb *cb, void *ctx);
  * are ignored. */
 void zk_cancel(struct zk *zk, uint64_t token);
 
+/* Puts `scheme:auth` on this and every later connection (client_add_auth); call it right after zk_new,
+ * so that no operation goes out before it. Copied. */
+void zk_add_auth(struct zk *zk, const char *scheme, struct slice auth);
+
 session_id_t zk_session_id(const struct zk *zk);
 enum client_state zk_state(const struct zk *zk);
 
