@@ -1,5 +1,5 @@
-/* Counted immutable bytes: a znode's data, an ACL, an encoded transaction. A NULL blob is null data; a
- * blob of length 0 is empty data. The count is not atomic: blobs stay in their thread. */
+/* Counted immutable bytes: a znode's data, an ACL, an encoded transaction. A NULL blob is null
+ * data; a blob of length 0 is empty data. The count is not atomic: blobs stay in their thread. */
 #ifndef ZKFS_COMMON_BLOB_H
 #define ZKFS_COMMON_BLOB_H
 

@@ -1,5 +1,5 @@
-/* A growing byte buffer to write into. With a limit it stops growing there: the write is dropped, and
- * `overflow` stays set until the next reset, so that a writer checks once, at the end. */
+/* A growing byte buffer to write into. With a limit it stops growing there: the write is dropped,
+ * and `overflow` stays set until the next reset, so that a writer checks once, at the end. */
 #ifndef ZKFS_COMMON_BUF_H
 #define ZKFS_COMMON_BUF_H
 

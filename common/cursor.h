@@ -1,5 +1,5 @@
-/* The one way to read bytes that came from elsewhere. A read past the end sets `bad` and yields zeros;
- * it stays set, so that a decoder checks once, at the end. */
+/* The one way to read bytes that came from elsewhere. A read past the end sets `bad` and yields
+ * zeros; it stays set, so that a decoder checks once, at the end. */
 #ifndef ZKFS_COMMON_CURSOR_H
 #define ZKFS_COMMON_CURSOR_H
 

@@ -1,5 +1,5 @@
-/* jute's primitives: big-endian numbers, strings and buffers with a 4-byte length (-1 is null), vectors
- * with a 4-byte count (PROTOCOL 1.1). Reading goes through the bounded cursor and borrows. */
+/* jute's primitives: big-endian numbers, strings and buffers with a 4-byte length (-1 is null),
+ * vectors with a 4-byte count (PROTOCOL 1.1). Reading goes through the cursor and borrows. */
 #ifndef ZKFS_COMMON_JUTE_H
 #define ZKFS_COMMON_JUTE_H
 
@@ -22,8 +22,8 @@ void jute_write_bool(struct buf *b, bool v);
 void jute_write_slice(struct buf *b, struct slice s);
 void jute_write_stat(struct buf *b, const struct zstat *s);
 
-/* A vector as it stands on the wire: `count` elements in `items` (without the count). Null vectors have
- * count -1. Decoding has already checked every element, so iterating cannot fail. */
+/* A vector as it stands on the wire: `count` elements in `items` (without the count). Null vectors
+ * have count -1. Decoding has already checked every element, so iterating cannot fail. */
 struct jvec {
     int32_t count;
     struct slice items;

@@ -1,5 +1,6 @@
-/* Log lines: `TIME LEVEL text key=value …`, one sentence each, zxids in hex, to standard error. Pure
- * code does not log; the shell logs once, where an error is handled. The level is the one global. */
+/* Log lines: `TIME LEVEL text key=value …`, one sentence each, zxids in hex, to standard error.
+ * Pure code does not log; the shell logs once, where an error is handled. The level is the one
+ * global. */
 #ifndef ZKFS_COMMON_LOG_H
 #define ZKFS_COMMON_LOG_H
 

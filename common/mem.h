@@ -1,6 +1,6 @@
 /* The only allocator. Running out of memory ends the process with a message (recovery is a restart,
- * which loses nothing acknowledged), so no function here returns NULL for a non-zero size. Sizes that
- * come from a peer are bounded before they get here. */
+ * which loses nothing acknowledged), so no function here returns NULL for a non-zero size. Sizes
+ * that come from a peer are bounded before they get here. */
 #ifndef ZKFS_COMMON_MEM_H
 #define ZKFS_COMMON_MEM_H
 

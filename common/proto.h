@@ -32,8 +32,8 @@ enum proto_record {
     PROTO_RECORD_COUNT
 };
 
-/* Decodes one record into *ret (a `struct proto_NAME`; slices borrow from the input). True when it was
- * well formed; the cursor then stands behind it. *ret is undefined on failure. */
+/* Decodes one record into *ret (a `struct proto_NAME`; slices borrow from the input). True when it
+ * was well formed; the cursor then stands behind it. *ret is undefined on failure. */
 bool proto_decode(struct cursor *c, enum proto_record record, void *ret);
 /* Appends the record. */
 void proto_encode(struct buf *b, enum proto_record record, const void *src);
@@ -46,8 +46,8 @@ enum opcode {
 #undef OPCODE
 };
 
-#define OPF_WRITE 1u    /* becomes a transaction */
-#define OPF_MULTI 2u    /* may stand inside a multi */
+#define OPF_WRITE 1u /* becomes a transaction */
+#define OPF_MULTI 2u /* may stand inside a multi */
 #define OPF_MULTIREAD 4u
 #define OPF_INTERNAL 8u /* never accepted from a client */
 

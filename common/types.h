@@ -13,13 +13,12 @@ typedef int64_t zxid_t;
 /* A session's id; 0 is no session. The high byte names the server that made it. */
 typedef int64_t session_id_t;
 
-/* A client connection inside one replica process. Never reused while the process lives; 0 is none. */
+/* A client connection inside one replica process. Never reused while the process lives; 0: none. */
 typedef uint64_t conn_id_t;
 
 static inline uint32_t zxid_epoch(zxid_t z) { return (uint32_t)((uint64_t)z >> 32); }
 static inline uint32_t zxid_counter(zxid_t z) { return (uint32_t)((uint64_t)z & 0xffffffffu); }
-static inline zxid_t zxid_make(uint32_t epoch, uint32_t counter)
-{
+static inline zxid_t zxid_make(uint32_t epoch, uint32_t counter) {
     return (zxid_t)(((uint64_t)epoch << 32) | counter);
 }
 

@@ -1,4 +1,4 @@
-/* The service's errors (kind two of three, docs/style.md). They become errno in fs/errmap.c only. */
+/* The service's errors (kind two of three, docs/style.md). Only fs/errmap.c makes errno of them. */
 #ifndef ZKFS_COMMON_ZKERR_H
 #define ZKFS_COMMON_ZKERR_H
 

@@ -1,4 +1,4 @@
-/* ZooKeeper's Stat, in wire order (PROTOCOL 1.6): 68 bytes. cversion is the one shown to clients. */
+/* ZooKeeper's Stat, in wire order (PROTOCOL 1.6): 68 bytes. cversion is what clients see. */
 #ifndef ZKFS_COMMON_ZSTAT_H
 #define ZKFS_COMMON_ZSTAT_H
 
