@@ -1,6 +1,6 @@
-/* One member: the core and its store, behind env.h. io/ runs it on libuv, the simulator on a virtual
- * world. It feeds the core, carries out its updates, and keeps at most one log sync under way, so that
- * everything that comes in meanwhile shares the next one. */
+/* One member: the core and its store, behind env.h. io/ runs it on libuv, the simulator on a
+ * virtual world. It feeds the core, carries out its updates, and keeps at most one log sync under
+ * way, so that everything that comes in meanwhile shares the next one. */
 #ifndef ZKFS_REPLICA_MEMBER_H
 #define ZKFS_REPLICA_MEMBER_H
 
@@ -16,19 +16,21 @@ struct member_config {
     struct wal_config wal;
 };
 
-/* Recovers from disk and starts. On failure negative errno, and why in ret_why. env is borrowed for the
- * member's life. No client is served before; the core closes those that come too early. */
-int member_start(const struct member_config *config, const struct env *env, struct member **ret_member,
-                 struct buf *ret_why);
-void member_free(struct member *m);
+/* Recovers from disk and starts. On failure negative errno, and why in ret_why. env is borrowed for
+ * the member's life. No client is served before; the core closes those that come too early. The
+ * shell calls member_flush after it, as after every wake-up: no sync is begun before ret_member is
+ * the caller's. `wal.salt` need not be set. */
+int member_start(const struct member_config *config, const struct env *env,
+                 struct member **ret_member, struct buf *ret_why);
+void member_free(struct member *m); /* NULL is fine; no sync may be running */
 
 void member_tick(struct member *m);
 void member_client_open(struct member *m, conn_id_t conn, struct slice addr, uint16_t port);
 void member_client_frame(struct member *m, conn_id_t conn, struct slice frame);
 void member_client_word(struct member *m, conn_id_t conn, struct slice word);
 void member_client_closed(struct member *m, conn_id_t conn);
-/* Starts a log sync when something is appended and none is under way. The shell calls it once after it
- * fed the events of one wake-up, so that they share a sync. */
+/* Starts a log sync when something is appended and none is under way. The shell calls it once after
+ * it fed the events of one wake-up, so that they share a sync. */
 void member_flush(struct member *m);
 struct wal *member_wal(struct member *m); /* for env.log_sync, that runs wal_sync_run on it */
 void member_log_synced(struct member *m, int result);
