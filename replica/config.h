@@ -1,0 +1,46 @@
+/* zoo.cfg as one struct. The syntax is common/zoocfg's; here is the meaning of the keys: names,
+ * defaults and units are ZooKeeper's (QuorumPeerConfig and zookeeperAdmin.md; PROTOCOL 2). */
+#ifndef ZKFS_REPLICA_CONFIG_H
+#define ZKFS_REPLICA_CONFIG_H
+
+#include "common/buf.h"
+#include "common/log.h"
+#include "common/types.h"
+
+struct config {
+    char *data_dir;
+    char *data_log_dir;   /* dataDir where dataLogDir is not given */
+    char *client_address; /* clientPortAddress; NULL: every address of the host */
+    char *super_digest;   /* NULL: nobody is super */
+    char *word_whitelist; /* NULL: the default (srvr) */
+    int32_t tick_ms;
+    int32_t client_port;
+    int32_t listen_backlog;
+    int32_t max_conns_per_ip; /* maxClientCnxns; 0: no limit */
+    int32_t max_conns;        /* maxCnxns; 0: no limit but the descriptors' */
+    int32_t min_session_timeout_ms;
+    int32_t max_session_timeout_ms;
+    int32_t max_frame_bytes; /* jute.maxbuffer */
+    int32_t max_outstanding; /* globalOutstandingLimit */
+    int32_t
+        first_frame_ms;    /* nio.sessionlessCnxnTimeout: how long a new connection may be silent */
+    int64_t segment_bytes; /* preAllocSize, or txnLogSizeLimitInKb where that is given */
+    bool force_sync;
+    bool skip_acl;
+    bool keepalive; /* clientTcpKeepAlive */
+};
+
+/* Hears of warnings and notes, one sentence each, while a configuration is read. */
+typedef void config_note_fn(void *ctx, enum log_level level, const char *text);
+
+/* Reads zoo.cfg at `path` (and the file that its dynamicConfigFile names). 0 and a config that
+ * config_close frees, or a negative errno with one sentence in ret_why that says file, line, what
+ * is wrong and what would be right; *ret_config is untouched then. */
+int config_load(const char *path, config_note_fn *note, void *ctx, struct config *ret_config,
+                struct buf *ret_why);
+/* The same for a text in memory; `name` stands for the file in messages. */
+int config_parse(struct slice text, const char *name, config_note_fn *note, void *ctx,
+                 struct config *ret_config, struct buf *ret_why);
+void config_close(struct config *c);
+
+#endif

@@ -1,1 +1,154 @@
-int main(void) { return 0; }
+#include "common/buf.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "replica/config.h"
+#include "replica/io/loop.h"
+
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+/* Exit codes; loop.h has the others. */
+#define EXIT_CONFIG 1
+
+#define VERSION_TEXT "zkfs " ZKFS_VERSION
+
+static const char help[] =
+    "usage: zkreplica CONFIG\n"
+    "Serves the ZooKeeper client protocol as the configuration (zoo.cfg) says, in the foreground;\n"
+    "logs to standard error. SIGTERM or SIGINT stop it in order.\n"
+    "  --help     this text\n"
+    "  --version  the version\n"
+    "Exit status: 0 stopped in order, 1 wrong configuration or usage, 2 the log was refused,\n"
+    "3 stopped by a failure. The log says what and where.\n";
+
+static void log_note(void *ctx, enum log_level level, const char *text) {
+    log_line(level, "%s", text);
+}
+
+/* Clients are many and descriptors are cheap: what the operator allows is used. */
+static void raise_descriptors(void) {
+    struct rlimit fds;
+    if (getrlimit(RLIMIT_NOFILE, &fds) < 0 || fds.rlim_cur == fds.rlim_max)
+        return;
+    fds.rlim_cur = fds.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &fds) < 0)
+        log_warn("the limit of descriptors stays at %llu", (unsigned long long)fds.rlim_cur);
+}
+
+/* One arena, for the log's thread allocates next to nothing; memory beyond 256 KiB at the heap's
+ * end goes back, and blocks of 256 KiB and more (large values, a big batch) come and go by mmap
+ * alone. */
+static void tune_memory(void) {
+    mallopt(M_ARENA_MAX, 1);
+    mallopt(M_MMAP_THRESHOLD, 256 << 10);
+    mallopt(M_TRIM_THRESHOLD, 256 << 10);
+}
+
+/* A data directory of Apache ZooKeeper's looks like a fresh one to us. Starting empty where an
+ * operator expects his data would be the worst of answers. */
+static bool holds_apache_data(const struct config *config, const char *log_dir) {
+    const char *dirs[] = {config->data_dir, config->data_log_dir};
+    bool found = false;
+    if (access(log_dir, F_OK) == 0)
+        return false;
+    for (size_t i = 0; i < 2; i++) {
+        struct buf path = BUF_INIT;
+        buf_printf(&path, "%s/version-2", dirs[i]);
+        buf_put_u8(&path, 0);
+        if (!found && access((const char *)path.data, F_OK) == 0) {
+            log_error("%s holds data of Apache ZooKeeper, that this version does not read; "
+                      "give zkreplica a dataDir of its own",
+                      (const char *)path.data);
+            found = true;
+        }
+        buf_close(&path);
+    }
+    return found;
+}
+
+static struct loop_config loop_config_from(const struct config *c, const char *log_dir) {
+    return (struct loop_config){
+        .member =
+            {
+                .replica =
+                    {
+                        .tick_ms = c->tick_ms,
+                        .min_session_timeout_ms = c->min_session_timeout_ms,
+                        .max_session_timeout_ms = c->max_session_timeout_ms,
+                        .max_frame_bytes = c->max_frame_bytes,
+                        .max_conns_per_ip = c->max_conns_per_ip,
+                        .max_outstanding = c->max_outstanding,
+                        .skip_acl = c->skip_acl,
+                        .super_digest = c->super_digest,
+                        .word_whitelist = c->word_whitelist,
+                        .version = VERSION_TEXT,
+                        .data_dir = c->data_dir,
+                        .data_log_dir = c->data_log_dir,
+                        .client_port = c->client_port,
+                        .listen_backlog = c->listen_backlog,
+                    },
+                .wal =
+                    {
+                        .dir = log_dir,
+                        .segment_bytes = c->segment_bytes,
+                        .no_sync = !c->force_sync,
+                    },
+            },
+        .client_address = c->client_address,
+        .client_port = c->client_port,
+        .listen_backlog = c->listen_backlog,
+        .max_conns = c->max_conns,
+        .max_frame_bytes = c->max_frame_bytes,
+        .first_frame_ms = c->first_frame_ms,
+        .keepalive = c->keepalive,
+        .data_dir = c->data_dir,
+        .log_dir = log_dir,
+    };
+}
+
+static int run(const char *config_path) {
+    struct config config;
+    struct buf why = BUF_INIT;
+    if (config_load(config_path, log_note, NULL, &config, &why) != 0) {
+        log_error("%.*s", (int)why.len, (const char *)why.data);
+        buf_close(&why);
+        return EXIT_CONFIG;
+    }
+    buf_close(&why);
+    struct buf log_dir = BUF_INIT;
+    buf_printf(&log_dir, "%s/log", config.data_log_dir);
+    buf_put_u8(&log_dir, 0);
+    int code = LOOP_LOG_REFUSED;
+    if (!holds_apache_data(&config, (const char *)log_dir.data)) {
+        log_info("starting version=%s data_dir=%s log_dir=%s client_address=%s client_port=%d "
+                 "pid=%d",
+                 ZKFS_VERSION, config.data_dir, (const char *)log_dir.data,
+                 config.client_address ? config.client_address : "*", config.client_port,
+                 (int)getpid());
+        struct loop_config loop = loop_config_from(&config, (const char *)log_dir.data);
+        code = (int)loop_run(&loop);
+    }
+    buf_close(&log_dir);
+    config_close(&config);
+    return code;
+}
+
+int main(int argc, char **argv) {
+    if (argc == 2 && strcmp(argv[1], "--help") == 0)
+        return fputs(help, stdout) < 0;
+    if (argc == 2 && strcmp(argv[1], "--version") == 0)
+        return puts("zkreplica (" VERSION_TEXT ")") < 0;
+    if (argc != 2 || argv[1][0] == '-') {
+        fputs(help, stderr);
+        return EXIT_CONFIG;
+    }
+    tune_memory();
+    signal(SIGPIPE, SIG_IGN);
+    raise_descriptors();
+    return run(argv[1]);
+}

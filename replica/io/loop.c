@@ -1,0 +1,185 @@
+#include "replica/io/loop.h"
+
+#include "common/buf.h"
+#include "common/check.h"
+#include "common/log.h"
+#include "replica/io/loop_state.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* One settling syncs at most so often before the sockets are read again. A sync can bring work for
+ * another (the first transaction of a new ensemble, connections that go on), and nobody should wait
+ * for the end of that. */
+#define SETTLE_ROUNDS_MAX 8
+
+static void on_hurry(uv_idle_t *idle) {
+    /* That it is active is all it is for: the poll does not block then. */
+}
+
+void loop_hurry(struct loop *l) {
+    if (!uv_is_active((uv_handle_t *)&l->hurry))
+        uv_idle_start(&l->hurry, on_hurry);
+}
+
+/* A tick can expire sessions, so what their clients sent in time has to be read first: after a
+ * pause of this process it is waiting in the sockets. */
+static void on_timer(uv_timer_t *timer) {
+    struct loop *l = timer->data;
+    l->tick_due = true;
+    loop_hurry(l);
+}
+
+static void set_timer(struct loop *l) {
+    if (!l->timer_stale)
+        return;
+    l->timer_stale = false;
+    int64_t left_ms = l->tick_at_ms - loop_mono_ms();
+    /* One more than is left: the clock is cut to whole milliseconds, and a tick that comes early
+     * only asks for the same again. */
+    uv_timer_start(&l->timer, on_timer, left_ms > 0 ? (uint64_t)left_ms + 1 : 0, 0);
+}
+
+static void tick_if_due(struct loop *l) {
+    if (!l->tick_due)
+        return;
+    l->tick_due = false;
+    l->timer_stale = true;
+    l->tick_at_ms = INT64_MAX;
+    member_tick(l->member);
+    if (l->tick_at_ms == INT64_MAX)
+        l->timer_stale = false;
+}
+
+static void finish_if_stopping(struct loop *l) {
+    if (l->failed || (l->stopping && l->disk.state == DISK_IDLE))
+        uv_stop(&l->uv);
+}
+
+/* Everything that a wake-up brought is done here, once: one flush of the member, one sync, one
+ * write for each connection. */
+static void settle(struct loop *l) {
+    uv_idle_stop(&l->hurry);
+    clients_expire(&l->clients);
+    tick_if_due(l);
+    for (int round = 0; !l->failed; round++) {
+        bool more = clients_feed_ready(&l->clients);
+        member_flush(l->member);
+        more = disk_run(&l->disk) || more;
+        clients_flush(&l->clients);
+        if (!more)
+            break;
+        if (round == SETTLE_ROUNDS_MAX) {
+            loop_hurry(l);
+            break;
+        }
+    }
+    set_timer(l);
+    finish_if_stopping(l);
+}
+
+/* After the poll: what was read. */
+static void on_check(uv_check_t *check) { settle(check->data); }
+
+/* Before the poll: what libuv did outside of it (ended writes, closed handles). */
+static void on_prepare(uv_prepare_t *prepare) { settle(prepare->data); }
+
+static void on_signal(uv_signal_t *handle, int number) {
+    struct loop *l = handle->data;
+    log_info("stopping signal=%s", number == SIGTERM ? "SIGTERM" : "SIGINT");
+    l->stopping = true;
+    client_listen_close(&l->listen);
+    /* The second signal ends the process whatever the disk does. */
+    for (size_t i = 0; i < 2; i++)
+        uv_signal_stop(&l->signals[i]);
+    loop_hurry(l);
+}
+
+static int start_handles(struct loop *l) {
+    static const int numbers[2] = {SIGTERM, SIGINT};
+    uv_prepare_init(&l->uv, &l->prepare);
+    uv_check_init(&l->uv, &l->check);
+    uv_idle_init(&l->uv, &l->hurry);
+    uv_timer_init(&l->uv, &l->timer);
+    l->prepare.data = l->check.data = l->hurry.data = l->timer.data = l;
+    int rc = disk_init(&l->disk, l);
+    if (rc == 0)
+        rc = clients_init(&l->clients, l);
+    if (rc == 0)
+        rc = client_listen_init(&l->listen, l);
+    for (size_t i = 0; rc == 0 && i < 2; i++) {
+        rc = uv_signal_init(&l->uv, &l->signals[i]);
+        l->signals[i].data = l;
+        if (rc == 0)
+            rc = uv_signal_start(&l->signals[i], on_signal, numbers[i]);
+    }
+    return rc;
+}
+
+static enum loop_exit start_member(struct loop *l) {
+    struct buf why = BUF_INIT;
+    int64_t begin_ms = loop_mono_ms();
+    int rc = member_start(&l->config->member, &l->env, &l->member, &why);
+    if (rc != 0) {
+        log_error("cannot start: %.*s error=%s", (int)why.len, (const char *)why.data,
+                  strerror(-rc));
+        buf_close(&why);
+        return LOOP_LOG_REFUSED;
+    }
+    buf_close(&why);
+    log_info("recovered recovery_ms=%lld", (long long)(loop_mono_ms() - begin_ms));
+    return LOOP_ORDERLY;
+}
+
+/* The epoch's record is made durable before the port is bound, so that the first client is served
+ * and not turned away. */
+static enum loop_exit serve(struct loop *l) {
+    settle(l);
+    if (l->failed || client_listen_open(&l->listen) != 0)
+        return LOOP_FAILED;
+    uv_prepare_start(&l->prepare, on_prepare);
+    uv_check_start(&l->check, on_check);
+    uv_run(&l->uv, UV_RUN_DEFAULT);
+    return l->failed ? LOOP_FAILED : LOOP_ORDERLY;
+}
+
+static void close_handle(uv_handle_t *handle, void *arg) {
+    if (!uv_is_closing(handle))
+        uv_close(handle, NULL);
+}
+
+static void clean_up(struct loop *l) {
+    client_listen_close(&l->listen);
+    clients_drop_all(&l->clients);
+    disk_close(&l->disk);
+    uv_walk(&l->uv, close_handle, NULL);
+    uv_run(&l->uv, UV_RUN_DEFAULT);
+    clients_close(&l->clients);
+    member_free(l->member);
+    CHECK(uv_loop_close(&l->uv) == 0);
+}
+
+enum loop_exit loop_run(const struct loop_config *config) {
+    static struct loop l;
+    l = (struct loop){.config = config, .tick_at_ms = INT64_MAX};
+    int rc = uv_loop_init(&l.uv);
+    if (rc != 0) {
+        log_error("cannot make an event loop error=%s", uv_strerror(rc));
+        return LOOP_FAILED;
+    }
+    env_posix_init(&l.env, &l);
+    rc = start_handles(&l);
+    enum loop_exit result = LOOP_FAILED;
+    if (rc != 0)
+        log_error("cannot make an event loop error=%s", uv_strerror(rc));
+    else
+        result = start_member(&l);
+    if (rc == 0 && result == LOOP_ORDERLY)
+        result = serve(&l);
+    clean_up(&l);
+    if (result == LOOP_ORDERLY)
+        log_info("stopped in order");
+    return result;
+}

@@ -1,0 +1,29 @@
+/* The client port: binds, listens, accepts, and keeps descriptors back for the log. */
+#ifndef ZKFS_REPLICA_IO_CLIENT_LISTEN_H
+#define ZKFS_REPLICA_IO_CLIENT_LISTEN_H
+
+#include "common/types.h"
+
+#include <sys/socket.h>
+#include <uv.h>
+
+struct loop;
+
+struct client_listen {
+    struct loop *loop;
+    uv_tcp_t server;
+    uv_timer_t again; /* opens the port again after accepting failed for want of resources */
+    bool open;        /* `server` is a live handle */
+    bool wanted;      /* false once the replica is going */
+    struct sockaddr_storage address;
+    size_t max_conns;
+    int64_t refused_logged_ms; /* when the last line about refused connections was written */
+    uint64_t refused;          /* since then */
+};
+
+int client_listen_init(struct client_listen *cl, struct loop *l); /* 0 or negative errno */
+/* Binds and listens. 0, or negative errno with the cause logged. */
+int client_listen_open(struct client_listen *cl);
+void client_listen_close(struct client_listen *cl); /* accepts no more */
+
+#endif

@@ -1,0 +1,41 @@
+/* What the files of io/ share: the loop and its parts. One wake-up of the loop is: timers only note
+ * that they are due; reads feed frames to the member; then `settle` runs what is due, flushes the
+ * member once, syncs, and writes each connection's collected output once. */
+#ifndef ZKFS_REPLICA_IO_LOOP_STATE_H
+#define ZKFS_REPLICA_IO_LOOP_STATE_H
+
+#include "replica/io/client_conn.h"
+#include "replica/io/client_listen.h"
+#include "replica/io/disk.h"
+#include "replica/io/loop.h"
+
+#include <uv.h>
+
+struct loop {
+    uv_loop_t uv;
+    uv_prepare_t prepare;
+    uv_check_t check;
+    uv_idle_t hurry; /* active: do not block in the next poll, something is due after it */
+    uv_timer_t timer;
+    uv_signal_t signals[2];
+    const struct loop_config *config;
+    struct env env;
+    struct member *member;
+    struct disk disk;
+    struct clients clients;
+    struct client_listen listen;
+    int64_t tick_at_ms; /* when the member wants its tick; INT64_MAX: never */
+    bool tick_due;
+    bool timer_stale; /* tick_at_ms changed since the timer was set */
+    bool stopping;    /* a signal came: finish the sync under way and go */
+    bool failed;      /* env.stop was called */
+};
+
+int64_t loop_mono_ms(void);
+/* Makes the next poll return at once, so that what is due runs after the sockets were read. */
+void loop_hurry(struct loop *l);
+
+/* env_posix.c: the member's world; l->config and l->disk's tables must be there. */
+void env_posix_init(struct env *env, struct loop *l);
+
+#endif
