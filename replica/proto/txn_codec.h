@@ -7,10 +7,14 @@
 #include "common/buf.h"
 #include "replica/tree/txn.h"
 
-/* A new blob. The zxid is not in it: it is the log record's. */
+/* Bytes that txn_encode would make, for admission. */
+size_t txn_encoded_size(const struct txn *t);
+/* A new blob. The zxid is not in it: it is the log record's. The txn is one that can be read back (CHECK
+ * of txn_invalid_reason and of TXN_ENCODED_MAX: better no process than a log that is refused at the next
+ * start). */
 struct blob *txn_encode(const struct txn *t);
-/* A new txn with this zxid, or NULL when the bytes are no transaction (unknown type or op, missing path,
- * ACL bytes that are no vector<ACL>, more than LOG_RECORD_MAX bytes …). */
+/* A new txn with this zxid, or NULL when the bytes are no transaction (unknown type, op or field, missing
+ * path, ACL bytes that are no vector<ACL>, more than TXN_ENCODED_MAX bytes …; txn_invalid_reason). */
 struct txn *txn_decode(struct slice bytes, zxid_t zxid);
 
 /* A record of the log: a transaction, or the start of an epoch (zxid's counter is 0; no payload). */
@@ -19,6 +23,8 @@ enum log_kind { LOG_TXN = 1, LOG_EPOCH = 2 };
 /* Greatest encoded record. A multi of many small ops grows when it gets its results; admission
  * (server/prep) refuses what would not fit, so that a log can always be read back. */
 #define LOG_RECORD_MAX (16u << 20)
+/* Greatest encoded transaction: the rest is for the record around it. */
+#define TXN_ENCODED_MAX (LOG_RECORD_MAX - 32u)
 
 struct log_record {
     enum log_kind kind;

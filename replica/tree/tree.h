@@ -17,6 +17,9 @@ void tree_free(struct tree *t);
 
 /* NULL when there is none. The path is valid (common/path.h). Borrowed until the next tree_apply. */
 const struct znode *tree_find(const struct tree *t, struct slice path);
+/* The child of that name, NULL when there is none: one step of tree_find. */
+const struct znode *tree_child(const struct tree *t, const struct znode *parent,
+                               struct slice name);
 zxid_t tree_last_zxid(const struct tree *t); /* of the last transaction applied, whole (R11) */
 uint64_t tree_znode_count(const struct tree *t);
 uint64_t tree_data_bytes(const struct tree *t); /* paths and data, as mntr's approximate_data_size */

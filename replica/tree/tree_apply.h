@@ -32,4 +32,14 @@ void tree_changes_close(struct tree_changes *c);
  * lives is server/session's. */
 void tree_apply(struct tree *t, const struct txn *txn, struct tree_changes *ret_changes);
 
+/* NULL, or why the last transaction did not fit the tree (static text): a broken invariant, of this tree
+ * or of the log. The tree is then somewhere inside that transaction, tree_last_zxid is before it, and
+ * nothing may be served from it: the core stops. Applying more to it is the caller's error (CHECK).
+ *
+ * What never fits: an operation on a znode that is not there, a creation of one that is or below an
+ * ephemeral, a deletion of one with children, a count of creations that does not grow, a closed session
+ * that still owns something. A replay over a fuzzy snapshot (tree_load.h) meets some of these legally,
+ * for the snapshot may be ahead of the log there; tree_apply.c says which. */
+const char *tree_broken(const struct tree *t);
+
 #endif

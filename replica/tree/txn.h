@@ -49,7 +49,14 @@ struct txn {
     uint32_t op_count; /* of a refused multi too, though `ops` is NULL then */
 };
 
+/* No transaction has more operations: even at 8 bytes each, the least that one takes in the log, they
+ * would not fit into a record (LOG_RECORD_MAX). */
+#define TXN_OPS_MAX (1u << 21)
+
 struct txn *txn_new(enum txn_type type, uint32_t op_count); /* ops zeroed; none for TXN_ERROR */
 void txn_free(struct txn *t);                               /* unrefs its blobs; NULL is fine */
+/* NULL, or why this is no transaction that could be logged and read back (static text): unknown types,
+ * missing or malformed paths and ACLs, numbers that contradict each other. txn_encode CHECKs it. */
+const char *txn_invalid_reason(const struct txn *t);
 
 #endif

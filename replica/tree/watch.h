@@ -12,11 +12,12 @@ enum watch_kind { WATCH_DATA, WATCH_CHILD };
 struct watch_table;
 
 struct watch_table *watch_new(void);
-void watch_free(struct watch_table *w);
+void watch_free(struct watch_table *w); /* NULL is fine */
 /* Again is a no-op. */
 void watch_add(struct watch_table *w, enum watch_kind kind, struct slice path, conn_id_t watcher);
 /* Finds who hears of `event` at `path`, takes these watches away, and calls fn once for each watcher, in
- * the order in which they were added (a deletion reaches data and child watchers, each watcher once). */
+ * the order in which they were added (a deletion reaches data and child watchers, each watcher once).
+ * fn must not call back into the table. */
 typedef void watch_fn(void *ctx, conn_id_t watcher, enum zk_event event, struct slice path);
 void watch_fire(struct watch_table *w, enum zk_event event, struct slice path, watch_fn *fn, void *ctx);
 /* removeWatches: false when there was none. */

@@ -1,0 +1,55 @@
+#include "replica/tree/tree_load.h"
+
+#include "common/check.h"
+#include "common/path.h"
+#include "replica/tree/znode.h"
+
+static void fill(struct tree *t, struct znode *n, const struct znode_image *image) {
+    const struct zstat *s = &image->stat;
+    tree_set_data(t, n, image->data);
+    tree_set_acl(t, n, image->acl);
+    n->czxid = s->czxid;
+    n->mzxid = s->mzxid;
+    n->ctime_ms = s->ctime_ms;
+    n->mtime_ms = s->mtime_ms;
+    n->version = s->version;
+    n->aversion = s->aversion;
+    /* Most znodes never had a child: they do without a family. */
+    if (!n->family && image->creates == 0 && s->pzxid == s->czxid)
+        return;
+    struct family *f = znode_family(n);
+    f->creates = image->creates;
+    f->pzxid = s->pzxid;
+}
+
+const char *tree_load(struct tree *t, const struct znode_image *image) {
+    struct znode *n = tree_find_mutable(t, image->path);
+    if (n) {
+        /* tree_new's own: the only ones that no transaction made. */
+        if (n->czxid != 0)
+            return "the znode was loaded before";
+        if (image->stat.ephemeral_owner != 0)
+            return "a built-in znode is no ephemeral";
+        fill(t, n, image);
+        return NULL;
+    }
+    struct znode *parent = tree_find_mutable(t, path_parent(image->path));
+    if (!parent)
+        return "the parent was not loaded before";
+    if (znode_is_ephemeral(parent))
+        return "the parent is ephemeral";
+    struct znode_seed seed = {.name = path_name(image->path),
+                              .data = image->data,
+                              .acl = image->acl,
+                              .owner = image->stat.ephemeral_owner,
+                              .czxid = image->stat.czxid,
+                              .ctime_ms = image->stat.ctime_ms};
+    fill(t, tree_add(t, parent, &seed, (size_t)image->path.len), image);
+    return NULL;
+}
+
+void tree_load_end(struct tree *t, zxid_t begun, zxid_t ended) {
+    CHECK(begun <= ended);
+    t->last_zxid = begun;
+    t->fuzzy_until = ended;
+}
