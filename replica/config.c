@@ -53,6 +53,7 @@ struct config_reader {
     bool dynamic; /* the file that dynamicConfigFile named is being read */
     int participants, observers;
     int server_line, client_port_line;
+    const char *server_file;    /* of server_line */
     int64_t log_limit_kib;      /* txnLogSizeLimitInKb; -1: not given */
     int32_t server_client_port; /* after the `;` of the one server's line; 0: none */
     char *server_client_address;
@@ -210,6 +211,7 @@ static int set_server(struct config_reader *r, int line, const char *key, const 
     r->participants += !observer;
     r->observers += observer;
     r->server_line = line;
+    r->server_file = r->file;
     if (client)
         rc = set_server_client(r, line, key, client);
 out:
@@ -326,12 +328,12 @@ static int check_servers(struct config_reader *r) {
         buf_printf(r->why,
                    "%s:%d: %d servers are named, but this version runs one replica: one server.N "
                    "line, or none, is right",
-                   r->file, r->server_line, r->participants);
+                   r->server_file, r->server_line, r->participants);
         return -EINVAL;
     }
     if (r->observers > 0) {
         buf_printf(r->why, "%s:%d: observers need an ensemble; this version runs one replica",
-                   r->file, r->server_line);
+                   r->server_file, r->server_line);
         return -EINVAL;
     }
     struct config *c = &r->config;
