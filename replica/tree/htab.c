@@ -106,8 +106,9 @@ void htab_remove(struct htab *h, struct htab_link *link) {
     *at = link->next;
     link->next = NULL;
     h->count--;
-    /* At half load, so that growing and shrinking never take turns. */
-    if (h->buckets > BUCKETS_MIN && h->count < h->buckets / 2)
+    /* Not before half load, so that growing and shrinking never take turns; then two at a time, or it
+     * would not keep up. */
+    for (int i = 0; i < 2 && h->buckets > BUCKETS_MIN && h->count < h->buckets / 2; i++)
         shrink(h);
 }
 
