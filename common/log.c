@@ -4,7 +4,6 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -39,8 +38,9 @@ static size_t put_text(char *line, size_t size, const char *text) {
     for (; *text; text++) {
         unsigned char c = (unsigned char)*text;
         if (n + 8 > size) {
-            memcpy(line + n, "...", 3);
-            return n + 3;
+            for (int dots = 0; dots < 3; dots++)
+                line[n++] = '.';
+            return n;
         }
         if (c >= 0x20 && c != 0x7f) {
             line[n++] = (char)c;

@@ -48,6 +48,13 @@ def compiled(tree):
     return sorted(names & known)
 
 
+def from_top(tree, hit):
+    """The finding with its file's name as it is in the checkout."""
+    name, rest = hit.split(":", 1)
+    full = os.path.realpath(os.path.join(tree.build, name))
+    return os.path.relpath(full, tree.src) + ":" + rest
+
+
 def clang_tidy(tree):
     if not shutil.which("clang-tidy"):
         return ["clang-tidy is not installed"]
@@ -61,8 +68,7 @@ def clang_tidy(tree):
     with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
         for result in pool.map(lambda name: run(argv + [name], tree), names):
             hits = re.findall(r"^.*: (?:error|warning): .*$", result.stdout, re.M)
-            prefix = str(tree.src) + "/"
-            found += [hit.replace(prefix, "") for hit in hits]
+            found += [from_top(tree, hit) for hit in hits]
             if result.returncode != 0 and not hits:
                 found += lines_of(result)
     return sorted(set(found))
