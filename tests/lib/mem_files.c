@@ -1,0 +1,635 @@
+#include "tests/lib/mem_files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "common/check.h"
+#include "common/mem.h"
+
+#define SECTOR_BYTES 512u
+
+struct image {
+    uint8_t *bytes;
+    size_t size;
+    size_t cap; /* bytes between size and cap are zero */
+};
+
+struct inode {
+    struct image cache;
+    struct image disk;
+    bool *dirty; /* per sector of the cache */
+    size_t dirty_cap;
+    int lock; /* the handle that has it, -1 none */
+};
+
+struct name {
+    char *path;
+    int now; /* inode, or -1: not there */
+    int disk;
+    bool dir;
+};
+
+/* A change of a name that is not on the disk. Those with the same number are there together or not.
+ */
+struct change {
+    size_t name;
+    int inode;
+    uint64_t number;
+};
+
+struct mem_files {
+    struct env_files env;
+    struct inode *inodes;
+    size_t inode_count;
+    struct name *names;
+    size_t name_count;
+    struct change *journal;
+    size_t journal_count;
+    uint64_t changes; /* numbers given so far */
+    int *handles;     /* inode of each, -1 closed */
+    size_t handle_count;
+    uint64_t calls;
+    uint64_t fault_at; /* the number of the call, 0 none */
+    enum mem_fault fault;
+    int fault_err;
+    bool fault_happened;
+    bool off;
+};
+
+static uint64_t random_next(uint64_t *seed) {
+    uint64_t z = (*seed += 0x9e3779b97f4a7c15u);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+/* ---- images ---- */
+
+static void image_resize(struct image *im, size_t size) {
+    if (size > im->cap) {
+        size_t cap = size > 2 * im->cap ? size : 2 * im->cap;
+        im->bytes = mem_realloc(im->bytes, cap);
+        memset(im->bytes + im->cap, 0, cap - im->cap);
+        im->cap = cap;
+    } else if (size < im->size) {
+        memset(im->bytes + size, 0, im->size - size);
+    }
+    im->size = size;
+}
+
+static void image_copy(struct image *to, const struct image *from) {
+    image_resize(to, 0);
+    image_resize(to, from->size);
+    if (from->size > 0)
+        memcpy(to->bytes, from->bytes, from->size);
+}
+
+static size_t sector_count(size_t size) { return (size + SECTOR_BYTES - 1) / SECTOR_BYTES; }
+
+static void mark_dirty(struct inode *ino, size_t from, size_t to) {
+    size_t need = sector_count(to);
+    if (need > ino->dirty_cap) {
+        size_t cap = need > 2 * ino->dirty_cap ? need : 2 * ino->dirty_cap;
+        ino->dirty = mem_realloc(ino->dirty, cap * sizeof *ino->dirty);
+        memset(ino->dirty + ino->dirty_cap, 0, (cap - ino->dirty_cap) * sizeof *ino->dirty);
+        ino->dirty_cap = cap;
+    }
+    for (size_t s = from / SECTOR_BYTES; s < need; s++)
+        ino->dirty[s] = true;
+}
+
+static void clean(struct inode *ino) {
+    if (ino->dirty_cap > 0)
+        memset(ino->dirty, 0, ino->dirty_cap * sizeof *ino->dirty);
+}
+
+/* Brings one sector of the cache to the disk, as far as the disk's file reaches. */
+static void sector_to_disk(struct inode *ino, size_t sector) {
+    size_t at = sector * SECTOR_BYTES;
+    for (size_t i = at; i < at + SECTOR_BYTES && i < ino->disk.size; i++)
+        ino->disk.bytes[i] = i < ino->cache.size ? ino->cache.bytes[i] : 0;
+}
+
+static void inode_sync(struct inode *ino) {
+    image_resize(&ino->disk, ino->cache.size);
+    for (size_t s = 0; s < ino->dirty_cap; s++)
+        if (ino->dirty[s])
+            sector_to_disk(ino, s);
+    clean(ino);
+}
+
+static void inode_tear(struct inode *ino, uint64_t *seed) {
+    size_t low = ino->disk.size < ino->cache.size ? ino->disk.size : ino->cache.size;
+    size_t high = ino->disk.size < ino->cache.size ? ino->cache.size : ino->disk.size;
+    uint64_t r = random_next(seed) % 4;
+    size_t size = r == 0   ? ino->disk.size
+                  : r == 1 ? low + (size_t)(random_next(seed) % (high - low + 1))
+                           : ino->cache.size;
+    image_resize(&ino->disk, size);
+    for (size_t s = 0; s < ino->dirty_cap; s++)
+        if (ino->dirty[s] && random_next(seed) % 2 == 0)
+            sector_to_disk(ino, s);
+}
+
+/* ---- names ---- */
+
+static int name_find(const struct mem_files *f, const char *path) {
+    for (size_t i = 0; i < f->name_count; i++)
+        if (strcmp(f->names[i].path, path) == 0)
+            return (int)i;
+    return -1;
+}
+
+static int name_get(struct mem_files *f, const char *path) {
+    int at = name_find(f, path);
+    if (at >= 0)
+        return at;
+    f->names = mem_realloc(f->names, (f->name_count + 1) * sizeof *f->names);
+    f->names[f->name_count] = (struct name){.path = mem_strdup(path), .now = -1, .disk = -1};
+    return (int)f->name_count++;
+}
+
+static int inode_of(const struct mem_files *f, const char *path) {
+    int at = name_find(f, path);
+    return at < 0 ? -1 : f->names[at].now;
+}
+
+/* The part of a path that names its directory: "." for a bare name, "/" for the root's. */
+static bool in_dir(const char *path, const char *dir) {
+    const char *slash = strrchr(path, '/');
+    if (slash == NULL)
+        return strcmp(dir, ".") == 0;
+    if (slash == path)
+        return strcmp(dir, "/") == 0;
+    size_t n = (size_t)(slash - path);
+    return strlen(dir) == n && memcmp(dir, path, n) == 0;
+}
+
+static bool dir_there(const struct mem_files *f, const char *dir) {
+    if (strcmp(dir, ".") == 0 || strcmp(dir, "/") == 0)
+        return true;
+    int at = name_find(f, dir);
+    return at >= 0 && f->names[at].now >= 0 && f->names[at].dir;
+}
+
+static bool parent_there(const struct mem_files *f, const char *path) {
+    const char *slash = strrchr(path, '/');
+    if (slash == NULL || slash == path)
+        return true;
+    char *dir = mem_strndup(path, (size_t)(slash - path));
+    bool there = dir_there(f, dir);
+    mem_free(dir);
+    return there;
+}
+
+static int inode_new(struct mem_files *f) {
+    f->inodes = mem_realloc(f->inodes, (f->inode_count + 1) * sizeof *f->inodes);
+    f->inodes[f->inode_count] = (struct inode){.lock = -1};
+    return (int)f->inode_count++;
+}
+
+static void change_name(struct mem_files *f, int name, int inode, uint64_t number) {
+    f->names[name].now = inode;
+    f->journal = mem_realloc(f->journal, (f->journal_count + 1) * sizeof *f->journal);
+    f->journal[f->journal_count++] = (struct change){(size_t)name, inode, number};
+}
+
+/* Brings the first n changes to the disk. */
+static void journal_write(struct mem_files *f, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        f->names[f->journal[i].name].disk = f->journal[i].inode;
+    if (n == 0)
+        return;
+    memmove(f->journal, f->journal + n, (f->journal_count - n) * sizeof *f->journal);
+    f->journal_count -= n;
+}
+
+/* ---- faults ---- */
+
+/* True when the call is not to happen: *ret_err is then its result. */
+static bool call_refused(struct mem_files *f, int *ret_err) {
+    if (f->off) {
+        *ret_err = -EIO;
+        return true;
+    }
+    f->calls++;
+    if (f->fault_at != f->calls || f->fault == MEM_FAULT_CUT_AFTER)
+        return false;
+    f->fault_happened = true;
+    f->off = f->fault == MEM_FAULT_CUT_BEFORE;
+    *ret_err = f->off ? -EIO : f->fault_err;
+    return true;
+}
+
+/* The result of a call that has done its work. */
+static int64_t call_done(struct mem_files *f, int64_t result) {
+    if (f->fault_at != f->calls || f->fault != MEM_FAULT_CUT_AFTER)
+        return result;
+    f->fault_happened = true;
+    f->off = true;
+    return -EIO;
+}
+
+static struct inode *handle_inode(struct mem_files *f, int fd) {
+    if (fd < 0 || (size_t)fd >= f->handle_count || f->handles[fd] < 0)
+        return NULL;
+    return &f->inodes[f->handles[fd]];
+}
+
+/* ---- env_files ---- */
+
+static int do_open(struct mem_files *f, const char *path, int flags) {
+    int inode = inode_of(f, path);
+    if (!parent_there(f, path) || (inode < 0 && (flags & O_CREAT) == 0))
+        return -ENOENT;
+    if (inode >= 0 && (flags & O_CREAT) != 0 && (flags & O_EXCL) != 0)
+        return -EEXIST;
+    if (inode >= 0 && f->names[name_find(f, path)].dir)
+        return -EISDIR;
+    if (inode < 0) {
+        inode = inode_new(f);
+        int name = name_get(f, path);
+        f->names[name].dir = false;
+        change_name(f, name, inode, ++f->changes);
+    }
+    if ((flags & O_TRUNC) != 0) {
+        mark_dirty(&f->inodes[inode], 0, f->inodes[inode].cache.size);
+        image_resize(&f->inodes[inode].cache, 0);
+    }
+    f->handles = mem_realloc(f->handles, (f->handle_count + 1) * sizeof *f->handles);
+    f->handles[f->handle_count] = inode;
+    return (int)f->handle_count++;
+}
+
+static int mem_open(void *ctx, const char *path, int flags, int mode) {
+    struct mem_files *f = ctx;
+    int err = 0;
+    return call_refused(f, &err) ? err : (int)call_done(f, do_open(f, path, flags));
+}
+
+static int mem_close(void *ctx, int fd) {
+    struct mem_files *f = ctx;
+    int err = 0;
+    if (call_refused(f, &err))
+        return err;
+    struct inode *ino = handle_inode(f, fd);
+    if (ino == NULL)
+        return -EBADF;
+    if (ino->lock == fd)
+        ino->lock = -1;
+    f->handles[fd] = -1;
+    return (int)call_done(f, 0);
+}
+
+static int64_t mem_pread(void *ctx, int fd, void *p, size_t n, int64_t offset) {
+    struct mem_files *f = ctx;
+    int err = 0;
+    if (call_refused(f, &err))
+        return err;
+    struct inode *ino = handle_inode(f, fd);
+    if (ino == NULL)
+        return -EBADF;
+    size_t left = (size_t)offset < ino->cache.size ? ino->cache.size - (size_t)offset : 0;
+    size_t got = n < left ? n : left;
+    if (got > 0)
+        memcpy(p, ino->cache.bytes + offset, got);
+    return call_done(f, (int64_t)got);
+}
+
+static void write_cache(struct inode *ino, const void *p, size_t n, size_t offset) {
+    if (offset + n > ino->cache.size)
+        image_resize(&ino->cache, offset + n);
+    if (n > 0)
+        memcpy(ino->cache.bytes + offset, p, n);
+    mark_dirty(ino, offset, offset + n);
+}
+
+static int mem_pwrite(void *ctx, int fd, const void *p, size_t n, int64_t offset) {
+    struct mem_files *f = ctx;
+    int err = 0;
+    if (call_refused(f, &err))
+        return err;
+    struct inode *ino = handle_inode(f, fd);
+    if (ino == NULL)
+        return -EBADF;
+    write_cache(ino, p, n, (size_t)offset);
+    return (int)call_done(f, 0);
+}
+
+static int mem_sync(void *ctx, int fd) {
+    struct mem_files *f = ctx;
+    int err = 0;
+    bool refused = call_refused(f, &err);
+    struct inode *ino = handle_inode(f, fd);
+    if (refused && !f->off && ino != NULL)
+        clean(ino);
+    if (refused)
+        return err;
+    if (ino == NULL)
+        return -EBADF;
+    inode_sync(ino);
+    return (int)call_done(f, 0);
+}
+
+static int mem_truncate(void *ctx, int fd, int64_t size) {
+    struct mem_files *f = ctx;
+    int err = 0;
+    if (call_refused(f, &err))
+        return err;
+    struct inode *ino = handle_inode(f, fd);
+    if (ino == NULL)
+        return -EBADF;
+    if ((size_t)size < ino->cache.size)
+        mark_dirty(ino, (size_t)size, ino->cache.size);
+    image_resize(&ino->cache, (size_t)size);
+    return (int)call_done(f, 0);
+}
+
+static int64_t mem_size(void *ctx, int fd) {
+    struct mem_files *f = ctx;
+    int err = 0;
+    if (call_refused(f, &err))
+        return err;
+    struct inode *ino = handle_inode(f, fd);
+    return ino == NULL ? -EBADF : call_done(f, (int64_t)ino->cache.size);
+}
+
+static int mem_rename(void *ctx, const char *from, const char *to) {
+    struct mem_files *f = ctx;
+    int err = 0;
+    if (call_refused(f, &err))
+        return err;
+    int inode = inode_of(f, from);
+    if (inode < 0 || !parent_there(f, to))
+        return -ENOENT;
+    int to_name = name_get(f, to);
+    int from_name = name_find(f, from);
+    f->names[to_name].dir = f->names[from_name].dir;
+    uint64_t number = ++f->changes;
+    change_name(f, to_name, inode, number);
+    change_name(f, from_name, -1, number);
+    return (int)call_done(f, 0);
+}
+
+static int mem_unlink(void *ctx, const char *path) {
+    struct mem_files *f = ctx;
+    int err = 0;
+    if (call_refused(f, &err))
+        return err;
+    if (inode_of(f, path) < 0)
+        return -ENOENT;
+    change_name(f, name_find(f, path), -1, ++f->changes);
+    return (int)call_done(f, 0);
+}
+
+static int mem_mkdir(void *ctx, const char *path, int mode) {
+    struct mem_files *f = ctx;
+    int err = 0;
+    if (call_refused(f, &err))
+        return err;
+    if (dir_there(f, path) || inode_of(f, path) >= 0)
+        return -EEXIST;
+    if (!parent_there(f, path))
+        return -ENOENT;
+    int name = name_get(f, path);
+    f->names[name].dir = true;
+    change_name(f, name, inode_new(f), ++f->changes);
+    return (int)call_done(f, 0);
+}
+
+static int mem_sync_dir(void *ctx, const char *path) {
+    struct mem_files *f = ctx;
+    int err = 0;
+    if (call_refused(f, &err))
+        return err;
+    if (!dir_there(f, path))
+        return -ENOENT;
+    size_t n = 0;
+    for (size_t i = 0; i < f->journal_count; i++)
+        if (in_dir(f->names[f->journal[i].name].path, path))
+            n = i + 1;
+    while (n > 0 && n < f->journal_count && f->journal[n].number == f->journal[n - 1].number)
+        n++;
+    journal_write(f, n);
+    return (int)call_done(f, 0);
+}
+
+static int mem_list(void *ctx, const char *path, void (*fn)(void *arg, const char *name),
+                    void *arg) {
+    struct mem_files *f = ctx;
+    int err = 0;
+    if (call_refused(f, &err))
+        return err;
+    if (!dir_there(f, path))
+        return -ENOENT;
+    for (size_t i = 0; i < f->name_count; i++) {
+        const char *slash = strrchr(f->names[i].path, '/');
+        if (f->names[i].now >= 0 && in_dir(f->names[i].path, path))
+            fn(arg, slash == NULL ? f->names[i].path : slash + 1);
+    }
+    return (int)call_done(f, 0);
+}
+
+static int mem_lock(void *ctx, int fd) {
+    struct mem_files *f = ctx;
+    int err = 0;
+    if (call_refused(f, &err))
+        return err;
+    struct inode *ino = handle_inode(f, fd);
+    if (ino == NULL)
+        return -EBADF;
+    if (ino->lock >= 0 && ino->lock != fd)
+        return -EAGAIN;
+    ino->lock = fd;
+    return (int)call_done(f, 0);
+}
+
+/* ---- the machine ---- */
+
+struct mem_files *mem_files_new(void) {
+    struct mem_files *f = mem_zalloc(sizeof *f);
+    f->env = (struct env_files){
+        .ctx = f,
+        .open = mem_open,
+        .close = mem_close,
+        .pread = mem_pread,
+        .pwrite = mem_pwrite,
+        .datasync = mem_sync,
+        .sync = mem_sync,
+        .truncate = mem_truncate,
+        .size = mem_size,
+        .rename = mem_rename,
+        .unlink = mem_unlink,
+        .mkdir = mem_mkdir,
+        .sync_dir = mem_sync_dir,
+        .list = mem_list,
+        .lock = mem_lock,
+    };
+    return f;
+}
+
+void mem_files_free(struct mem_files *f) {
+    if (f == NULL)
+        return;
+    for (size_t i = 0; i < f->inode_count; i++) {
+        mem_free(f->inodes[i].cache.bytes);
+        mem_free(f->inodes[i].disk.bytes);
+        mem_free(f->inodes[i].dirty);
+    }
+    for (size_t i = 0; i < f->name_count; i++)
+        mem_free(f->names[i].path);
+    mem_free(f->inodes);
+    mem_free(f->names);
+    mem_free(f->journal);
+    mem_free(f->handles);
+    mem_free(f);
+}
+
+struct mem_files *mem_files_clone(const struct mem_files *f) {
+    struct mem_files *c = mem_files_new();
+    for (size_t i = 0; i < f->inode_count; i++) {
+        const struct inode *from = &f->inodes[i];
+        int at = inode_new(c);
+        struct inode *to = &c->inodes[at];
+        image_copy(&to->cache, &from->cache);
+        image_copy(&to->disk, &from->disk);
+        to->dirty_cap = from->dirty_cap;
+        if (from->dirty_cap > 0)
+            to->dirty = mem_dup(from->dirty, from->dirty_cap * sizeof *from->dirty);
+    }
+    for (size_t i = 0; i < f->name_count; i++) {
+        int at = name_get(c, f->names[i].path);
+        char *path = c->names[at].path;
+        c->names[at] = f->names[i];
+        c->names[at].path = path;
+    }
+    if (f->journal_count > 0)
+        c->journal = mem_dup(f->journal, f->journal_count * sizeof *f->journal);
+    c->journal_count = f->journal_count;
+    c->changes = f->changes;
+    return c;
+}
+
+const struct env_files *mem_files_env(struct mem_files *f) { return &f->env; }
+
+uint64_t mem_files_calls(const struct mem_files *f) { return f->calls; }
+
+void mem_files_fault(struct mem_files *f, uint64_t nth, enum mem_fault fault, int err) {
+    f->fault_at = nth == 0 ? 0 : f->calls + nth;
+    f->fault = fault;
+    f->fault_err = err;
+    f->fault_happened = false;
+}
+
+bool mem_files_fault_happened(const struct mem_files *f) { return f->fault_happened; }
+
+void mem_files_kill(struct mem_files *f) {
+    for (size_t i = 0; i < f->inode_count; i++)
+        f->inodes[i].lock = -1;
+    f->handle_count = 0;
+    f->off = false;
+    f->fault_at = 0;
+}
+
+void mem_files_power_cut(struct mem_files *f, enum mem_cut cut, uint64_t seed) {
+    mem_files_kill(f);
+    size_t names = 0;
+    if (cut == MEM_CUT_KEEP)
+        names = f->journal_count;
+    else if (cut == MEM_CUT_TEAR)
+        names = (size_t)(random_next(&seed) % (f->journal_count + 1));
+    while (names > 0 && names < f->journal_count &&
+           f->journal[names].number == f->journal[names - 1].number)
+        names++;
+    journal_write(f, names);
+    f->journal_count = 0;
+    for (size_t i = 0; i < f->name_count; i++)
+        f->names[i].now = f->names[i].disk;
+    for (size_t i = 0; i < f->inode_count; i++) {
+        if (cut == MEM_CUT_KEEP)
+            inode_sync(&f->inodes[i]);
+        else if (cut == MEM_CUT_TEAR)
+            inode_tear(&f->inodes[i], &seed);
+        image_copy(&f->inodes[i].cache, &f->inodes[i].disk);
+        clean(&f->inodes[i]);
+    }
+}
+
+/* ---- looking and damaging ---- */
+
+static struct inode *must_find(const struct mem_files *f, const char *path) {
+    int inode = inode_of(f, path);
+    CHECK(inode >= 0);
+    return &f->inodes[inode];
+}
+
+const uint8_t *mem_files_bytes(const struct mem_files *f, const char *path, size_t *ret_size) {
+    int inode = inode_of(f, path);
+    if (inode < 0)
+        return NULL;
+    *ret_size = f->inodes[inode].cache.size;
+    static const uint8_t nothing;
+    return *ret_size == 0 ? &nothing : f->inodes[inode].cache.bytes;
+}
+
+void mem_files_put(struct mem_files *f, const char *path, uint64_t offset, const void *p,
+                   size_t n) {
+    struct inode *ino = must_find(f, path);
+    write_cache(ino, p, n, (size_t)offset);
+    inode_sync(ino);
+}
+
+void mem_files_flip_bit(struct mem_files *f, const char *path, uint64_t bit) {
+    struct inode *ino = must_find(f, path);
+    CHECK(bit / 8 < ino->cache.size);
+    uint8_t byte = ino->cache.bytes[bit / 8] ^ (uint8_t)(1u << (bit % 8));
+    mem_files_put(f, path, bit / 8, &byte, 1);
+}
+
+void mem_files_cut(struct mem_files *f, const char *path, size_t size) {
+    struct inode *ino = must_find(f, path);
+    image_resize(&ino->cache, size);
+    inode_sync(ino);
+}
+
+static void set_name(struct mem_files *f, const char *path, int inode) {
+    int name = name_get(f, path);
+    f->names[name].now = inode;
+    f->names[name].disk = inode;
+}
+
+void mem_files_remove(struct mem_files *f, const char *path) {
+    journal_write(f, f->journal_count);
+    set_name(f, path, -1);
+}
+
+void mem_files_move(struct mem_files *f, const char *from, const char *to) {
+    journal_write(f, f->journal_count);
+    set_name(f, to, inode_of(f, from));
+    set_name(f, from, -1);
+}
+
+/* The path below `below` (NULL: any) that sorts last. */
+static const char *last_below(const struct mem_files *f, const char *dir, const char *prefix,
+                              const char *below) {
+    const char *last = NULL;
+    for (size_t i = 0; i < f->name_count; i++) {
+        const char *path = f->names[i].path;
+        const char *slash = strrchr(path, '/');
+        const char *base = slash == NULL ? path : slash + 1;
+        bool fits = f->names[i].now >= 0 && in_dir(path, dir) &&
+                    strncmp(base, prefix, strlen(prefix)) == 0 &&
+                    (below == NULL || strcmp(path, below) < 0);
+        if (fits && (last == NULL || strcmp(path, last) > 0))
+            last = path;
+    }
+    return last;
+}
+
+char *mem_files_last(const struct mem_files *f, const char *dir, const char *prefix, size_t skip) {
+    const char *path = last_below(f, dir, prefix, NULL);
+    while (path != NULL && skip-- > 0)
+        path = last_below(f, dir, prefix, path);
+    return path == NULL ? NULL : mem_strdup(path);
+}

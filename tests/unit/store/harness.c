@@ -1,0 +1,129 @@
+#include "tests/unit/store/harness.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/check.h"
+#include "common/mem.h"
+
+void world_init(struct world *w) {
+    *w = (struct world){.files = mem_files_new(), .payload_bytes = 40};
+}
+
+void world_close(struct world *w) {
+    world_wal_close(w);
+    mem_files_free(w->files);
+    buf_close(&w->why);
+}
+
+void world_clone(const struct world *w, struct world *ret_clone) {
+    *ret_clone = *w;
+    ret_clone->files = mem_files_clone(w->files);
+    ret_clone->wal = NULL;
+    ret_clone->why = BUF_INIT;
+}
+
+/* The payload of record i: bytes that a log cannot take for something else and that no other has.
+ */
+static void fill_payload(struct buf *b, size_t i, size_t n) {
+    buf_reset(b);
+    buf_printf(b, "record %zu ", i);
+    while (b->len < n)
+        buf_put_u8(b, (uint8_t)(b->len * 31 + i * 7));
+}
+
+static void take(void *ctx, const struct log_record *r) {
+    struct world *w = ctx;
+    size_t i = w->read++;
+    struct buf payload = BUF_INIT;
+    bool known = i < w->appended && r->zxid == w->zxids[i];
+    bool epoch = zxid_counter(r->zxid) == 0;
+    if (known && !epoch) {
+        fill_payload(&payload, i, w->payloads[i]);
+        known = r->kind == LOG_TXN && (size_t)r->payload.len == payload.len &&
+                memcmp(r->payload.p, payload.data, payload.len) == 0;
+    } else if (known) {
+        known = r->kind == LOG_EPOCH;
+    }
+    if (!known)
+        w->wrong = true;
+    buf_close(&payload);
+}
+
+int world_open(struct world *w) {
+    struct wal_config config = {
+        .dir = DIR, .segment_bytes = w->segment_bytes, .no_sync = w->no_sync, .salt = 4711};
+    w->read = 0;
+    w->wrong = false;
+    buf_reset(&w->why);
+    return wal_open(mem_files_env(w->files), &config, take, w, &w->wal, &w->why);
+}
+
+void world_wal_close(struct world *w) {
+    wal_close(w->wal);
+    w->wal = NULL;
+}
+
+void world_append(struct world *w, bool epoch) {
+    size_t i = w->appended++;
+    CHECK(i < sizeof w->zxids / sizeof w->zxids[0]);
+    zxid_t last = i == 0 ? 0 : w->zxids[i - 1];
+    w->zxids[i] = epoch ? zxid_make(zxid_epoch(last) + 1, 0) : last + 1;
+    w->payloads[i] = w->payload_bytes;
+    struct buf payload = BUF_INIT;
+    struct log_record r = {.kind = LOG_EPOCH, .zxid = w->zxids[i], .payload = SLICE_NULL};
+    if (!epoch) {
+        fill_payload(&payload, i, w->payload_bytes);
+        r.kind = LOG_TXN;
+        r.payload = (struct slice){payload.data, (int32_t)payload.len};
+    }
+    wal_append(w->wal, &r);
+    buf_close(&payload);
+}
+
+int world_sync(struct world *w) {
+    CHECK(wal_pending(w->wal));
+    wal_sync_begin(w->wal);
+    int err = wal_sync_run(w->wal);
+    zxid_t durable = wal_sync_end(w->wal);
+    if (err < 0)
+        return err;
+    CHECK(durable == w->zxids[w->appended - 1]);
+    w->durable = w->appended;
+    return 0;
+}
+
+void world_batch(struct world *w, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        world_append(w, w->appended == 0);
+    CHECK(world_sync(w) == 0);
+}
+
+void world_continue(struct world *w) {
+    w->appended = w->read;
+    world_append(w, true);
+}
+
+void world_check_history(const struct world *w) {
+    CHECK(!w->wrong);
+    CHECK(w->read <= w->appended);
+    CHECK(w->read >= w->durable);
+}
+
+bool world_named_place(const struct world *w) {
+    char text[512];
+    size_t n = w->why.len < sizeof text - 1 ? w->why.len : sizeof text - 1;
+    memcpy(text, w->why.len > 0 ? w->why.data : (const uint8_t *)"", n);
+    text[n] = '\0';
+    const char *file = strstr(text, DIR "/log.");
+    return file != NULL && strstr(file, ": offset ") != NULL;
+}
+
+const char *world_segment(const struct world *w, size_t from_last) {
+    static char path[128];
+    char *found = mem_files_last(w->files, DIR, "log.", from_last);
+    CHECK(found != NULL);
+    snprintf(path, sizeof path, "%s", found);
+    mem_free(found);
+    return path;
+}

@@ -1,0 +1,565 @@
+/* The log in fair weather, and what it refuses. */
+#include "replica/store/wal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "common/mem.h"
+#include "replica/store/wal_format.h"
+#include "replica/store/wal_recover.h"
+#include "tests/lib/unit.h"
+#include "tests/unit/store/harness.h"
+
+static struct world w;
+
+static void setup(void) {
+    world_init(&w);
+    ck_assert_int_eq(world_open(&w), 0);
+}
+
+static void teardown(void) { world_close(&w); }
+
+static void reopen(void) {
+    world_wal_close(&w);
+    ck_assert_int_eq(world_open(&w), 0);
+    world_check_history(&w);
+}
+
+static void refused(int err) {
+    world_wal_close(&w);
+    ck_assert_int_eq(world_open(&w), err);
+    ck_assert_ptr_null(w.wal);
+    ck_assert(world_named_place(&w));
+}
+
+static bool why_has(const char *text) {
+    return memmem(w.why.data, w.why.len, text, strlen(text)) != NULL;
+}
+
+/* Counts the calls of one kind that the log makes. */
+static uint64_t datasyncs;
+static struct env_files counting;
+static const struct env_files *counted;
+
+static int count_datasync(void *ctx, int fd) {
+    datasyncs++;
+    return counted->datasync(ctx, fd);
+}
+
+START_TEST(a_new_log_is_empty_and_its_directories_are_made) {
+    ck_assert_uint_eq(w.read, 0);
+    ck_assert_uint_eq(w.why.len, 0);
+    ck_assert(!wal_pending(w.wal));
+    ck_assert_int_eq(wal_size_bytes(w.wal), 0);
+    reopen();
+}
+END_TEST
+
+START_TEST(what_was_synced_is_read_back_in_order) {
+    world_batch(&w, 1);
+    world_batch(&w, 3);
+    world_batch(&w, 100);
+    reopen();
+    ck_assert_uint_eq(w.read, 104);
+    world_continue(&w);
+    world_batch(&w, 7);
+    reopen();
+    ck_assert_uint_eq(w.read, 112);
+    ck_assert_uint_eq(w.why.len, 0);
+}
+END_TEST
+
+START_TEST(what_was_not_synced_is_lost_at_close) {
+    world_batch(&w, 2);
+    world_append(&w, false);
+    ck_assert(wal_pending(w.wal));
+    reopen();
+    ck_assert_uint_eq(w.read, 2);
+}
+END_TEST
+
+START_TEST(records_of_every_size_around_the_padding_come_back) {
+    for (w.payload_bytes = 10; w.payload_bytes < 40; w.payload_bytes++)
+        world_batch(&w, 2);
+    for (w.payload_bytes = 470; w.payload_bytes < 530; w.payload_bytes++)
+        world_batch(&w, 1);
+    reopen();
+    ck_assert_uint_eq(w.read, 120);
+}
+END_TEST
+
+START_TEST(a_record_of_the_greatest_size_comes_back) {
+    world_batch(&w, 1);
+    w.payload_bytes = LOG_RECORD_MAX - 64;
+    world_batch(&w, 1);
+    w.payload_bytes = 10;
+    world_batch(&w, 1);
+    reopen();
+    ck_assert_uint_eq(w.read, 3);
+}
+END_TEST
+
+START_TEST(a_batch_longer_than_a_write_is_acknowledged_as_one) {
+    world_batch(&w, 1);
+    w.payload_bytes = 1u << 20;
+    world_batch(&w, 11);
+    w.payload_bytes = 10;
+    world_batch(&w, 1);
+    reopen();
+    ck_assert_uint_eq(w.read, 13);
+}
+END_TEST
+
+START_TEST(a_batch_costs_one_datasync) {
+    world_wal_close(&w);
+    counted = mem_files_env(w.files);
+    counting = *counted;
+    counting.datasync = count_datasync;
+    struct wal_config config = {.dir = DIR};
+    ck_assert_int_eq(wal_open(&counting, &config, NULL, NULL, &w.wal, &w.why), 0);
+    world_batch(&w, 1);
+    datasyncs = 0;
+    for (int i = 0; i < 10; i++)
+        world_batch(&w, 50);
+    ck_assert_uint_eq(datasyncs, 10);
+}
+END_TEST
+
+START_TEST(what_is_appended_during_a_sync_belongs_to_the_next) {
+    world_append(&w, true);
+    wal_sync_begin(w.wal);
+    ck_assert(!wal_pending(w.wal));
+    world_append(&w, false);
+    world_append(&w, false);
+    ck_assert_int_eq(wal_sync_run(w.wal), 0);
+    ck_assert_int_eq(wal_sync_end(w.wal), w.zxids[0]);
+    ck_assert(wal_pending(w.wal));
+    ck_assert_int_eq(world_sync(&w), 0);
+    reopen();
+    ck_assert_uint_eq(w.read, 3);
+}
+END_TEST
+
+START_TEST(a_small_log_takes_little_space_and_is_allocated_ahead) {
+    world_batch(&w, 1);
+    int64_t first = wal_size_bytes(w.wal);
+    ck_assert_int_ge(first, 4096);
+    ck_assert_int_le(first, 64 << 10);
+    for (int i = 0; i < 20; i++)
+        world_batch(&w, 5);
+    ck_assert_int_eq(wal_size_bytes(w.wal), first);
+    w.payload_bytes = 64 << 10;
+    world_batch(&w, 100);
+    int64_t grown = wal_size_bytes(w.wal);
+    ck_assert_int_ge(grown, 100 * (64 << 10));
+    ck_assert_int_le(grown, 100 * (65 << 10) + (2 << 20));
+    reopen();
+}
+END_TEST
+
+START_TEST(a_full_segment_is_followed_by_a_new_one_named_after_its_first_zxid) {
+    w.segment_bytes = 4096;
+    reopen();
+    for (int i = 0; i < 60; i++)
+        world_batch(&w, 4);
+    char name[WAL_NAME_BYTES];
+    wal_segment_name(w.zxids[0], name);
+    char *path = wal_path(DIR, name);
+    size_t size = 0;
+    ck_assert_ptr_nonnull(mem_files_bytes(w.files, path, &size));
+    mem_free(path);
+    const char *last = world_segment(&w, 0);
+    zxid_t zxid = 0;
+    ck_assert(wal_segment_parse(strrchr(last, '/') + 1, &zxid));
+    ck_assert_int_gt(zxid, w.zxids[0]);
+    reopen();
+    ck_assert_uint_eq(w.read, 240);
+    world_continue(&w);
+    world_batch(&w, 100);
+    reopen();
+    ck_assert_uint_eq(w.read, 341);
+}
+END_TEST
+
+START_TEST(a_second_process_is_kept_out_while_the_first_lives) {
+    struct wal *other = NULL;
+    struct wal_config config = {.dir = DIR};
+    ck_assert_int_eq(wal_open(mem_files_env(w.files), &config, NULL, NULL, &other, &w.why),
+                     -EAGAIN);
+    ck_assert_ptr_null(other);
+    ck_assert(why_has("in use by another process"));
+    world_batch(&w, 2);
+    reopen();
+}
+END_TEST
+
+START_TEST(a_failed_write_makes_the_log_dead_for_ever) {
+    world_batch(&w, 2);
+    mem_files_fault(w.files, 1, MEM_FAULT_ERROR, -ENOSPC);
+    world_append(&w, false);
+    ck_assert_int_eq(world_sync(&w), -ENOSPC);
+    world_append(&w, false);
+    wal_sync_begin(w.wal);
+    ck_assert_int_eq(wal_sync_run(w.wal), -ENOSPC);
+    ck_assert_int_eq(wal_sync_end(w.wal), w.zxids[1]);
+    reopen();
+    ck_assert_uint_eq(w.read, 2);
+}
+END_TEST
+
+START_TEST(a_failed_sync_is_not_tried_again) {
+    world_batch(&w, 2);
+    mem_files_fault(w.files, 2, MEM_FAULT_ERROR, -EIO);
+    world_append(&w, false);
+    ck_assert_int_eq(world_sync(&w), -EIO);
+    uint64_t calls = mem_files_calls(w.files);
+    world_append(&w, false);
+    ck_assert(!wal_pending(w.wal));
+    wal_sync_begin(w.wal);
+    ck_assert_int_eq(wal_sync_run(w.wal), -EIO);
+    ck_assert_int_eq(wal_sync_end(w.wal), w.zxids[1]);
+    ck_assert_uint_eq(mem_files_calls(w.files), calls);
+}
+END_TEST
+
+START_TEST(a_batch_whose_sync_failed_and_that_a_start_read_is_durable_then) {
+    world_batch(&w, 2);
+    mem_files_fault(w.files, 2, MEM_FAULT_ERROR, -EIO);
+    world_append(&w, false);
+    ck_assert_int_eq(world_sync(&w), -EIO);
+    reopen();
+    ck_assert_uint_eq(w.read, 3);
+    world_wal_close(&w);
+    mem_files_power_cut(w.files, MEM_CUT_LOSE, 0);
+    ck_assert_int_eq(world_open(&w), 0);
+    world_check_history(&w);
+    ck_assert_uint_eq(w.read, 3);
+}
+END_TEST
+
+START_TEST(without_sync_nothing_is_synced) {
+    w.no_sync = true;
+    reopen();
+    for (int i = 0; i < 5; i++)
+        world_batch(&w, 3);
+    reopen();
+    ck_assert_uint_eq(w.read, 15);
+    world_wal_close(&w);
+    mem_files_power_cut(w.files, MEM_CUT_LOSE, 0);
+    w.durable = 0;
+    ck_assert_int_eq(world_open(&w), 0);
+    ck_assert_uint_eq(w.read, 0);
+}
+END_TEST
+
+static void ignore_record(void *ctx, const struct log_record *r) {}
+
+/* Puts a frame with this body behind the log's end, and with `mark` a persist mark behind it. */
+static void forge(uint32_t magic, const void *body, size_t n, const struct wal_mark *mark) {
+    world_wal_close(&w);
+    struct wal_end end;
+    struct buf why = BUF_INIT;
+    struct buf b = BUF_INIT;
+    const struct env_files *e = mem_files_env(w.files);
+    ck_assert_int_eq(wal_recover(e, DIR, true, ignore_record, NULL, &end, &why), 0);
+    e->close(e->ctx, end.fd);
+    size_t at = wal_frame_begin(&b, magic);
+    buf_put(&b, body, n);
+    wal_frame_end(&b, at);
+    wal_frame_stamp(b.data, b.len, end.identity, end.tail);
+    if (mark != NULL) {
+        struct wal_mark m = *mark;
+        size_t mark_at = b.len;
+        m.offset = end.tail + mark_at;
+        m.batch_start = end.tail;
+        wal_mark_append(&b, &m);
+        wal_frame_stamp(b.data + mark_at, b.len - mark_at, end.identity, m.offset);
+    }
+    mem_files_put(w.files, world_segment(&w, 0), end.tail, b.data, b.len);
+    buf_close(&b);
+    buf_close(&why);
+}
+
+static void append_zxid(enum log_kind kind, zxid_t zxid) {
+    struct log_record r = {.kind = kind, .zxid = zxid};
+    r.payload = kind == LOG_TXN ? (struct slice){(const uint8_t *)"x", 1} : SLICE_NULL;
+    wal_append(w.wal, &r);
+    wal_sync_begin(w.wal);
+    ck_assert_int_eq(wal_sync_run(w.wal), 0);
+    wal_sync_end(w.wal);
+}
+
+START_TEST(a_record_that_cannot_be_decoded_is_refused) {
+    world_batch(&w, 2);
+    forge(WAL_MAGIC_RECORD, "\xff\xff\xff\xff\xff", 5, NULL);
+    refused(-EBADMSG);
+    ck_assert(why_has("cannot be decoded"));
+}
+END_TEST
+
+START_TEST(a_gap_in_the_zxids_is_refused) {
+    world_batch(&w, 2);
+    append_zxid(LOG_TXN, zxid_make(1, 3));
+    refused(-EBADMSG);
+    ck_assert(why_has("does not follow"));
+}
+END_TEST
+
+START_TEST(a_repeated_zxid_is_refused) {
+    world_batch(&w, 2);
+    append_zxid(LOG_TXN, zxid_make(1, 1));
+    refused(-EBADMSG);
+}
+END_TEST
+
+START_TEST(an_epoch_without_its_record_is_refused) {
+    world_batch(&w, 2);
+    append_zxid(LOG_TXN, zxid_make(2, 1));
+    refused(-EBADMSG);
+}
+END_TEST
+
+START_TEST(an_epoch_that_began_before_is_refused) {
+    world_batch(&w, 2);
+    append_zxid(LOG_EPOCH, zxid_make(1, 0));
+    refused(-EBADMSG);
+    ck_assert(why_has("a second time"));
+}
+END_TEST
+
+START_TEST(an_epochs_record_with_a_counter_is_refused) {
+    world_batch(&w, 2);
+    forge(WAL_MAGIC_RECORD, "\x08\x02\x11\x01\0\0\0\x02\0\0\0", 11, NULL);
+    refused(-EBADMSG);
+}
+END_TEST
+
+START_TEST(a_log_that_does_not_begin_with_an_epoch_is_refused) {
+    append_zxid(LOG_TXN, zxid_make(1, 1));
+    refused(-EBADMSG);
+    ck_assert(why_has("does not begin with an epoch"));
+}
+END_TEST
+
+START_TEST(epochs_may_be_left_out) {
+    world_batch(&w, 2);
+    append_zxid(LOG_EPOCH, zxid_make(7, 0));
+    append_zxid(LOG_TXN, zxid_make(7, 1));
+    world_wal_close(&w);
+    ck_assert_int_eq(world_open(&w), 0);
+    ck_assert_uint_eq(w.read, 4);
+}
+END_TEST
+
+START_TEST(a_mark_that_does_not_fit_its_records_is_refused) {
+    world_batch(&w, 2);
+    struct wal_mark mark = {.last_zxid = zxid_make(1, 9)};
+    struct buf b = BUF_INIT;
+    struct log_record r = {
+        .kind = LOG_TXN, .zxid = zxid_make(1, 2), .payload = {(const uint8_t *)"x", 1}};
+    log_record_encode(&b, &r);
+    forge(WAL_MAGIC_RECORD, b.data, b.len, &mark);
+    buf_close(&b);
+    refused(-EBADMSG);
+    ck_assert(why_has("persist mark"));
+}
+END_TEST
+
+START_TEST(a_newer_format_is_refused_and_not_touched) {
+    world_batch(&w, 2);
+    size_t size = 0;
+    const char *path = world_segment(&w, 0);
+    struct wal_header h;
+    uint64_t identity = 0;
+    uint8_t bytes[WAL_HEADER_BYTES];
+    memcpy(bytes, mem_files_bytes(w.files, path, &size), sizeof bytes);
+    ck_assert_int_eq(wal_header_decode(bytes, &h, &identity), 0);
+    h.version = WAL_VERSION + 1;
+    wal_header_encode(&h, bytes);
+    mem_files_put(w.files, path, 0, bytes, sizeof bytes);
+    refused(-EPROTONOSUPPORT);
+    ck_assert(why_has("newer format"));
+    mem_files_cut(w.files, world_segment(&w, 0), WAL_HEADER_BYTES);
+    refused(-EPROTONOSUPPORT);
+    ck_assert_ptr_nonnull(mem_files_bytes(w.files, path, &size));
+}
+END_TEST
+
+static void many_segments(void) {
+    w.segment_bytes = 4096;
+    reopen();
+    for (int i = 0; i < 60; i++)
+        world_batch(&w, 4);
+    world_wal_close(&w);
+}
+
+START_TEST(a_missing_segment_is_refused_by_its_name) {
+    many_segments();
+    for (size_t i = 0; i < 4; i++) {
+        struct world c;
+        world_clone(&w, &c);
+        char *path = mem_files_last(c.files, DIR, "log.", i);
+        mem_files_remove(c.files, path);
+        ck_assert_int_eq(world_open(&c), -EBADMSG);
+        ck_assert(world_named_place(&c));
+        ck_assert_ptr_nonnull(memmem(c.why.data, c.why.len, path, strlen(path)));
+        mem_free(path);
+        world_close(&c);
+    }
+}
+END_TEST
+
+START_TEST(a_missing_first_segment_is_refused) {
+    many_segments();
+    char name[WAL_NAME_BYTES];
+    wal_segment_name(w.zxids[0], name);
+    char *path = wal_path(DIR, name);
+    mem_files_remove(w.files, path);
+    mem_free(path);
+    refused(-EBADMSG);
+    ck_assert(why_has("before this one is missing"));
+}
+END_TEST
+
+START_TEST(a_segment_under_another_name_is_refused) {
+    many_segments();
+    char *path = mem_files_last(w.files, DIR, "log.", 0);
+    mem_files_move(w.files, path, DIR "/log.0000000100009999");
+    mem_free(path);
+    refused(-EBADMSG);
+}
+END_TEST
+
+START_TEST(a_segment_of_another_log_is_refused) {
+    many_segments();
+    struct world other;
+    world_init(&other);
+    other.segment_bytes = 4096;
+    struct wal_config config = {.dir = DIR, .segment_bytes = 4096, .salt = 8};
+    ck_assert_int_eq(
+        wal_open(mem_files_env(other.files), &config, NULL, NULL, &other.wal, &other.why), 0);
+    for (int i = 0; i < 60; i++)
+        world_batch(&other, 4);
+    char *path = mem_files_last(w.files, DIR, "log.", 2);
+    size_t size = 0;
+    const uint8_t *p = mem_files_bytes(other.files, path, &size);
+    ck_assert_ptr_nonnull(p);
+    mem_files_put(w.files, path, 0, p, size);
+    mem_free(path);
+    world_close(&other);
+    refused(-EBADMSG);
+    ck_assert(why_has("not the one that it continues"));
+}
+END_TEST
+
+START_TEST(other_files_in_the_directory_are_left_alone) {
+    world_batch(&w, 3);
+    const struct env_files *e = mem_files_env(w.files);
+    const char *names[] = {DIR "/log.1", DIR "/log.0000000100000000.bak", DIR "/snapshot.3",
+                           DIR "/log.00000001000000ZZ"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        e->close(e->ctx, e->open(e->ctx, names[i], O_RDWR | O_CREAT, 0600));
+    reopen();
+    ck_assert_uint_eq(w.read, 3);
+}
+END_TEST
+
+START_TEST(an_error_while_opening_says_what_failed_and_leaves_the_log) {
+    world_batch(&w, 3);
+    w.segment_bytes = 4096;
+    bool failed = true;
+    for (uint64_t n = 1; failed; n++) {
+        world_wal_close(&w);
+        mem_files_kill(w.files);
+        mem_files_fault(w.files, n, MEM_FAULT_ERROR, -EMFILE);
+        int err = world_open(&w);
+        failed = mem_files_fault_happened(w.files);
+        if (err < 0) {
+            ck_assert_int_eq(err, -EMFILE);
+            ck_assert_uint_gt(w.why.len, 0);
+        }
+    }
+    ck_assert_ptr_nonnull(w.wal);
+    world_check_history(&w);
+    ck_assert_uint_eq(w.read, 3);
+}
+END_TEST
+
+START_TEST(segment_names_are_parsed_strictly) {
+    zxid_t zxid = 0;
+    char name[WAL_NAME_BYTES];
+    wal_segment_name(zxid_make(0xabc, 0xdef), name);
+    ck_assert_str_eq(name, "log.00000abc00000def");
+    ck_assert(wal_segment_parse(name, &zxid));
+    ck_assert_int_eq(zxid, zxid_make(0xabc, 0xdef));
+    ck_assert(!wal_segment_parse("log.00000ABC00000def", &zxid));
+    ck_assert(!wal_segment_parse("log.00000abc00000de", &zxid));
+    ck_assert(!wal_segment_parse("log.00000abc00000def0", &zxid));
+    ck_assert(!wal_segment_parse("lag.00000abc00000def", &zxid));
+    ck_assert(!wal_segment_parse("", &zxid));
+}
+END_TEST
+
+START_TEST(zero_pieces_are_counted_by_sectors_of_the_file) {
+    uint8_t p[3 * WAL_SECTOR_BYTES] = {0};
+    ck_assert_uint_eq(wal_zero_pieces(p, sizeof p, 0), 3);
+    ck_assert_uint_eq(wal_zero_pieces(p, sizeof p, 100), 4);
+    p[WAL_SECTOR_BYTES] = 1;
+    ck_assert_uint_eq(wal_zero_pieces(p, sizeof p, 0), 2);
+    ck_assert_uint_eq(wal_zero_pieces(p, sizeof p, 512 - 8), 3);
+    ck_assert_uint_eq(wal_zero_pieces(p, 0, 0), 0);
+    memset(p, 1, sizeof p);
+    ck_assert_uint_eq(wal_zero_pieces(p, sizeof p, 8), 0);
+}
+END_TEST
+
+static void add_fair_weather(TCase *t) {
+    tcase_add_test(t, a_new_log_is_empty_and_its_directories_are_made);
+    tcase_add_test(t, what_was_synced_is_read_back_in_order);
+    tcase_add_test(t, what_was_not_synced_is_lost_at_close);
+    tcase_add_test(t, records_of_every_size_around_the_padding_come_back);
+    tcase_add_test(t, a_record_of_the_greatest_size_comes_back);
+    tcase_add_test(t, a_batch_longer_than_a_write_is_acknowledged_as_one);
+    tcase_add_test(t, a_batch_costs_one_datasync);
+    tcase_add_test(t, what_is_appended_during_a_sync_belongs_to_the_next);
+    tcase_add_test(t, a_small_log_takes_little_space_and_is_allocated_ahead);
+    tcase_add_test(t, a_full_segment_is_followed_by_a_new_one_named_after_its_first_zxid);
+    tcase_add_test(t, a_second_process_is_kept_out_while_the_first_lives);
+    tcase_add_test(t, a_failed_write_makes_the_log_dead_for_ever);
+    tcase_add_test(t, a_failed_sync_is_not_tried_again);
+    tcase_add_test(t, a_batch_whose_sync_failed_and_that_a_start_read_is_durable_then);
+    tcase_add_test(t, without_sync_nothing_is_synced);
+    tcase_add_test(t, segment_names_are_parsed_strictly);
+    tcase_add_test(t, zero_pieces_are_counted_by_sectors_of_the_file);
+}
+
+static void add_refusals(TCase *t) {
+    tcase_add_test(t, a_record_that_cannot_be_decoded_is_refused);
+    tcase_add_test(t, a_gap_in_the_zxids_is_refused);
+    tcase_add_test(t, a_repeated_zxid_is_refused);
+    tcase_add_test(t, an_epoch_without_its_record_is_refused);
+    tcase_add_test(t, an_epoch_that_began_before_is_refused);
+    tcase_add_test(t, an_epochs_record_with_a_counter_is_refused);
+    tcase_add_test(t, a_log_that_does_not_begin_with_an_epoch_is_refused);
+    tcase_add_test(t, epochs_may_be_left_out);
+    tcase_add_test(t, a_mark_that_does_not_fit_its_records_is_refused);
+    tcase_add_test(t, a_newer_format_is_refused_and_not_touched);
+    tcase_add_test(t, a_missing_segment_is_refused_by_its_name);
+    tcase_add_test(t, a_missing_first_segment_is_refused);
+    tcase_add_test(t, a_segment_under_another_name_is_refused);
+    tcase_add_test(t, a_segment_of_another_log_is_refused);
+    tcase_add_test(t, other_files_in_the_directory_are_left_alone);
+    tcase_add_test(t, an_error_while_opening_says_what_failed_and_leaves_the_log);
+}
+
+Suite *unit_suite(void) {
+    Suite *s = suite_create("wal");
+    TCase *t = tcase_create("wal");
+    tcase_add_checked_fixture(t, setup, teardown);
+    tcase_set_timeout(t, 60);
+    add_fair_weather(t);
+    add_refusals(t);
+    suite_add_tcase(s, t);
+    return s;
+}
