@@ -2,8 +2,7 @@
 
 #include <string.h>
 
-struct client *client_new(const struct client_config *config)
-{
+struct client *client_new(const struct client_config *config) {
     CHECK(config->server_count > 0);
     CHECK(config->first_server >= 0);
     CHECK(config->first_server < config->server_count);
@@ -25,8 +24,7 @@ struct client *client_new(const struct client_config *config)
     return c;
 }
 
-void client_free(struct client *c)
-{
+void client_free(struct client *c) {
     if (!c)
         return;
     HASH_CLEAR(hh, c->by_token);
@@ -49,20 +47,18 @@ void client_free(struct client *c)
     mem_free(c);
 }
 
-struct client_update *client_emit(struct client *c, enum client_update_type type)
-{
+struct client_update *client_emit(struct client *c, enum client_update_type type) {
     if (c->update_count == c->update_cap) {
         c->update_cap = c->update_cap ? c->update_cap * 2 : 16;
         c->updates = mem_realloc(c->updates, c->update_cap * sizeof(*c->updates));
     }
     struct client_update *u = &c->updates[c->update_count++];
-    *u = (struct client_update){.type = type, .state = c->state, .server = c->server,
-                                .bytes = SLICE_NULL};
+    *u = (struct client_update){
+        .type = type, .state = c->state, .server = c->server, .bytes = SLICE_NULL};
     return u;
 }
 
-void client_set_state(struct client *c, enum client_state state)
-{
+void client_set_state(struct client *c, enum client_state state) {
     if (c->state == state)
         return;
     c->state = state;
@@ -71,14 +67,12 @@ void client_set_state(struct client *c, enum client_state state)
 
 /* An attempt at one server gets an equal share of the timeout, so that a session lives through a
  * whole round (as ZooKeeper's clients do it). */
-static int64_t attempt_ms(const struct client *c)
-{
+static int64_t attempt_ms(const struct client *c) {
     int64_t share = c->timeout_ms / c->config.server_count;
     return share > 0 ? share : 1;
 }
 
-static void connect_next(struct client *c)
-{
+static void connect_next(struct client *c) {
     c->server = c->next_server;
     c->next_server = (c->server + 1) % c->config.server_count;
     if (c->attempts < INT32_MAX)
@@ -89,8 +83,7 @@ static void connect_next(struct client *c)
 }
 
 /* The first round goes without pauses; after each round they double. */
-static int64_t backoff_ms(const struct client *c)
-{
+static int64_t backoff_ms(const struct client *c) {
     if (c->attempts == 0 || c->attempts % c->config.server_count != 0)
         return 0;
     int32_t round = c->attempts / c->config.server_count;
@@ -100,10 +93,9 @@ static int64_t backoff_ms(const struct client *c)
     return pause < CLIENT_BACKOFF_MAX_MS ? pause : CLIENT_BACKOFF_MAX_MS;
 }
 
-void client_lose(struct client *c, bool drop_socket)
-{
-    bool was_good = c->state == CLIENT_CONNECTED &&
-                    c->now_ms - c->connected_at_ms >= CLIENT_GOOD_CONNECTION_MS;
+void client_lose(struct client *c, bool drop_socket) {
+    bool was_good =
+        c->state == CLIENT_CONNECTED && c->now_ms - c->connected_at_ms >= CLIENT_GOOD_CONNECTION_MS;
     if (was_good)
         c->attempts = 0;
     if (drop_socket && c->has_socket)
@@ -111,7 +103,8 @@ void client_lose(struct client *c, bool drop_socket)
     c->has_socket = false;
     c->server = -1;
     buf_reset(&c->tx);
-    if (c->close_sent) { /* The server has most likely ended the session; nothing is left to wait for. */
+    if (c->close_sent) { /* The server has most likely ended the session; nothing is left to wait
+                            for. */
         client_finish_close(c);
         return;
     }
@@ -120,8 +113,7 @@ void client_lose(struct client *c, bool drop_socket)
     client_set_state(c, CLIENT_CONNECTING);
 }
 
-void client_finish_close(struct client *c)
-{
+void client_finish_close(struct client *c) {
     client_fail_all(c, ZK_CONNECTIONLOSS, ZK_OPERATIONTIMEOUT);
     if (c->has_socket)
         client_emit(c, CU_DISCONNECT);
@@ -133,9 +125,9 @@ void client_finish_close(struct client *c)
 }
 
 /* The server does not know the session (any more): tell, and ask the same server for a new one. The
- * watches stay: setWatches relative to the last zxid seen loses no event in a new session either. */
-static void session_expired(struct client *c)
-{
+ * watches stay: setWatches relative to the last zxid seen loses no event in a new session either.
+ */
+static void session_expired(struct client *c) {
     bool had_session = c->session_id != 0;
     c->session_id = 0;
     memset(c->passwd, 0, sizeof(c->passwd));
@@ -152,8 +144,7 @@ static void session_expired(struct client *c)
     client_lose(c, true);
 }
 
-bool client_on_connect_response(struct client *c, struct slice frame)
-{
+bool client_on_connect_response(struct client *c, struct slice frame) {
     struct cursor in;
     cursor_init(&in, frame.p, (size_t)frame.len);
     struct proto_connect_response res;
@@ -180,8 +171,7 @@ bool client_on_connect_response(struct client *c, struct slice frame)
     return true;
 }
 
-static void on_connected(struct client *c)
-{
+static void on_connected(struct client *c) {
     if (!c->has_socket || c->state != CLIENT_CONNECTING)
         return;
     client_set_state(c, CLIENT_HANDSHAKE);
@@ -191,8 +181,7 @@ static void on_connected(struct client *c)
     client_send_connect(c);
 }
 
-static void on_close(struct client *c)
-{
+static void on_close(struct client *c) {
     if (c->closing)
         return;
     c->closing = true;
@@ -203,8 +192,7 @@ static void on_close(struct client *c)
         client_send_close(c);
 }
 
-static void run_event(struct client *c, const struct client_event *ev)
-{
+static void run_event(struct client *c, const struct client_event *ev) {
     switch (ev->type) {
     case CE_TICK:
         c->armed_ms = INT64_MAX; /* The shell's timer is used up, even if it was early. */
@@ -235,8 +223,7 @@ static void run_event(struct client *c, const struct client_event *ev)
 }
 
 /* What the clock alone brings about, in any state but CLOSED. */
-static void run_clock(struct client *c)
-{
+static void run_clock(struct client *c) {
     if (c->now_ms >= c->request_deadline_ms)
         client_expire_requests(c);
     if (c->closing && c->now_ms >= c->close_deadline_ms) {
@@ -257,8 +244,7 @@ static void run_clock(struct client *c)
 
 static int64_t min_ms(int64_t a, int64_t b) { return a < b ? a : b; }
 
-static int64_t next_deadline(const struct client *c)
-{
+static int64_t next_deadline(const struct client *c) {
     int64_t at = c->request_deadline_ms;
     if (c->closing)
         at = min_ms(at, c->close_deadline_ms);
@@ -272,8 +258,7 @@ static int64_t next_deadline(const struct client *c)
 
 /* A deadline that moved later is not told: the tick that comes too early finds the right one. So a
  * busy connection does not set its timer anew with every frame. */
-static void emit_deadline(struct client *c)
-{
+static void emit_deadline(struct client *c) {
     int64_t at = next_deadline(c);
     if (at >= c->armed_ms)
         return;
@@ -282,16 +267,14 @@ static void emit_deadline(struct client *c)
 }
 
 /* All that this step sends goes in one piece: one system call of the shell for many requests. */
-static void emit_send(struct client *c)
-{
+static void emit_send(struct client *c) {
     if (c->tx.len == 0)
         return;
     c->last_send_ms = c->now_ms;
     client_emit(c, CU_SEND)->bytes = (struct slice){.p = c->tx.data, .len = (int32_t)c->tx.len};
 }
 
-struct client_updates client_step(struct client *c, const struct client_event *ev)
-{
+struct client_updates client_step(struct client *c, const struct client_event *ev) {
     c->update_count = 0;
     buf_reset(&c->tx);
     if (c->rx_used > 0) {
@@ -327,8 +310,7 @@ zxid_t client_last_zxid(const struct client *c) { return c->seen_zxid; }
 
 int32_t client_server(const struct client *c) { return c->server; }
 
-void client_add_auth(struct client *c, const char *scheme, struct slice auth)
-{
+void client_add_auth(struct client *c, const char *scheme, struct slice auth) {
     struct cauth *a = mem_zalloc(sizeof(*a));
     a->scheme = mem_strdup(scheme);
     a->auth_len = auth.len;

@@ -70,14 +70,14 @@ struct client {
     struct client_config config;
     enum client_state state;
     bool started;
-    bool has_socket;   /* between CU_CONNECT and CU_DISCONNECT, CE_LOST */
-    bool closing;      /* CE_CLOSE came */
+    bool has_socket; /* between CU_CONNECT and CU_DISCONNECT, CE_LOST */
+    bool closing;    /* CE_CLOSE came */
     bool close_sent;
     int32_t close_xid;
     int64_t close_deadline_ms;
-    int32_t server;    /* in use or tried now */
+    int32_t server; /* in use or tried now */
     int32_t next_server;
-    int32_t attempts;  /* since the last good connection */
+    int32_t attempts; /* since the last good connection */
     int64_t now_ms;
     int64_t connect_at_ms;     /* when there is no socket: when to make one */
     int64_t phase_deadline_ms; /* CONNECTING with a socket, HANDSHAKE: give up */
@@ -94,17 +94,17 @@ struct client {
     zxid_t reply_zxid; /* highest of the replies: every event up to it has arrived */
 
     struct creq *by_token;
-    struct creq_list waiting;   /* not sent on this connection, in order */
-    struct creq_list sent;      /* on the wire, in order */
+    struct creq_list waiting;    /* not sent on this connection, in order */
+    struct creq_list sent;       /* on the wire, in order */
     int64_t request_deadline_ms; /* no request's deadline is earlier; INT64_MAX none */
 
     struct cwatch *watches;
     struct cauth *auths;
     bool auth_is_new; /* one was added since they were last sent */
 
-    struct buf rx; /* bytes of an unfinished frame */
+    struct buf rx;  /* bytes of an unfinished frame */
     size_t rx_used; /* what updates of the last step may still point into */
-    struct buf tx; /* what this step sends */
+    struct buf tx;  /* what this step sends */
     struct client_update *updates;
     size_t update_count;
     size_t update_cap;
@@ -124,7 +124,8 @@ void creq_list_init(struct creq_list *l);
 struct creq *creq_list_pop(struct creq_list *l);
 void client_request(struct client *c, const struct client_event *ev);
 void client_cancel(struct client *c, uint64_t token);
-/* Answers the caller; the record may be null. The request is no longer in the table, but still whole. */
+/* Answers the caller; the record may be null. The request is no longer in the table, but still
+ * whole. */
 void client_answer(struct client *c, struct creq *r, int32_t err, zxid_t zxid, struct slice record);
 void client_free_request(struct creq *r);
 void client_send_waiting(struct client *c);

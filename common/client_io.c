@@ -5,8 +5,7 @@
 
 #define FRAME_HEADER_BYTES 4
 
-size_t client_frame_begin(struct client *c, int32_t xid, int32_t opcode)
-{
+size_t client_frame_begin(struct client *c, int32_t xid, int32_t opcode) {
     size_t at = c->tx.len;
     buf_put_u32be(&c->tx, 0);
     struct proto_request_header h = {.xid = xid, .type = opcode};
@@ -14,13 +13,11 @@ size_t client_frame_begin(struct client *c, int32_t xid, int32_t opcode)
     return at;
 }
 
-void client_frame_end(struct client *c, size_t at)
-{
+void client_frame_end(struct client *c, size_t at) {
     buf_patch_u32be(&c->tx, at, (uint32_t)(c->tx.len - at - FRAME_HEADER_BYTES));
 }
 
-void client_send_connect(struct client *c)
-{
+void client_send_connect(struct client *c) {
     struct proto_connect_request req = {
         .protocol_version = 0,
         .last_zxid_seen = c->seen_zxid,
@@ -35,28 +32,24 @@ void client_send_connect(struct client *c)
     buf_patch_u32be(&c->tx, 0, (uint32_t)(c->tx.len - FRAME_HEADER_BYTES));
 }
 
-void client_send_ping(struct client *c)
-{
+void client_send_ping(struct client *c) {
     client_frame_end(c, client_frame_begin(c, XID_PING, OP_PING));
 }
 
 /* Positive and rising; after the greatest it begins again, for negative numbers have meanings. */
-static int32_t take_xid(struct client *c)
-{
+static int32_t take_xid(struct client *c) {
     int32_t xid = c->next_xid;
     c->next_xid = xid == INT32_MAX ? 1 : xid + 1;
     return xid;
 }
 
-void client_send_close(struct client *c)
-{
+void client_send_close(struct client *c) {
     c->close_sent = true;
     c->close_xid = take_xid(c);
     client_frame_end(c, client_frame_begin(c, c->close_xid, OP_CLOSE_SESSION));
 }
 
-void client_send_auths(struct client *c)
-{
+void client_send_auths(struct client *c) {
     for (const struct cauth *a = c->auths; a; a = a->next) {
         struct proto_auth_packet p = {
             .scheme = {.p = (const uint8_t *)a->scheme, .len = (int32_t)strlen(a->scheme)},
@@ -69,8 +62,7 @@ void client_send_auths(struct client *c)
     c->auth_is_new = false;
 }
 
-void client_send_request(struct client *c, struct creq *r, struct slice record)
-{
+void client_send_request(struct client *c, struct creq *r, struct slice record) {
     r->xid = take_xid(c);
     if (r->sends < UINT8_MAX)
         r->sends++;
@@ -80,18 +72,17 @@ void client_send_request(struct client *c, struct creq *r, struct slice record)
     client_frame_end(c, at);
 }
 
-static void note_reply_zxid(struct client *c, zxid_t zxid)
-{
+static void note_reply_zxid(struct client *c, zxid_t zxid) {
     if (zxid > c->reply_zxid)
         c->reply_zxid = zxid;
     if (zxid > c->seen_zxid)
         c->seen_zxid = zxid;
 }
 
-/* Events raise only what servers are measured by. setWatches goes by the replies: of several events of
- * one transaction some may be lost with the connection. */
-static bool on_notification(struct client *c, const struct proto_reply_header *h, struct cursor *in)
-{
+/* Events raise only what servers are measured by. setWatches goes by the replies: of several events
+ * of one transaction some may be lost with the connection. */
+static bool on_notification(struct client *c, const struct proto_reply_header *h,
+                            struct cursor *in) {
     struct proto_watcher_event e;
     if (!proto_decode(in, PROTO_watcher_event, &e))
         return false;
@@ -105,17 +96,16 @@ static bool on_notification(struct client *c, const struct proto_reply_header *h
     return true;
 }
 
-/* A refused credential makes every connection end this way: callers hear why, instead of waiting. */
-static bool on_auth_reply(struct client *c, const struct proto_reply_header *h)
-{
+/* A refused credential makes every connection end this way: callers hear why, instead of waiting.
+ */
+static bool on_auth_reply(struct client *c, const struct proto_reply_header *h) {
     if (h->err == 0)
         return true;
     client_fail_all(c, ZK_AUTHFAILED, ZK_AUTHFAILED);
     return false;
 }
 
-static bool on_reply(struct client *c, const struct proto_reply_header *h, struct cursor *in)
-{
+static bool on_reply(struct client *c, const struct proto_reply_header *h, struct cursor *in) {
     struct creq *r = c->sent.head;
     if (c->close_sent && h->xid == c->close_xid) {
         client_finish_close(c);
@@ -134,9 +124,9 @@ static bool on_reply(struct client *c, const struct proto_reply_header *h, struc
     return true;
 }
 
-/* False when the connection cannot go on: the frame is malformed or answers nothing that was asked. */
-static bool on_frame(struct client *c, struct slice frame)
-{
+/* False when the connection cannot go on: the frame is malformed or answers nothing that was asked.
+ */
+static bool on_frame(struct client *c, struct slice frame) {
     if (c->state == CLIENT_HANDSHAKE)
         return client_on_connect_response(c, frame);
     struct cursor in;
@@ -159,8 +149,7 @@ static bool on_frame(struct client *c, struct slice frame)
 }
 
 /* A reply longer than we take: what asked for it would only make it come again. */
-static void refuse_reply(struct client *c)
-{
+static void refuse_reply(struct client *c) {
     struct creq *r = c->sent.head;
     if (!r || r->is_write)
         return;
@@ -169,10 +158,9 @@ static void refuse_reply(struct client *c)
     client_free_request(r);
 }
 
-/* Takes whole frames off the front; returns the bytes used. *ret_ok is false when the connection has to
- * go, and true with fewer bytes used when a frame is not whole yet. */
-static size_t take_frames(struct client *c, const uint8_t *p, size_t n, bool *ret_ok)
-{
+/* Takes whole frames off the front; returns the bytes used. *ret_ok is false when the connection
+ * has to go, and true with fewer bytes used when a frame is not whole yet. */
+static size_t take_frames(struct client *c, const uint8_t *p, size_t n, bool *ret_ok) {
     size_t used = 0;
     *ret_ok = true;
     while (n - used >= FRAME_HEADER_BYTES && c->has_socket) {
@@ -197,8 +185,7 @@ static size_t take_frames(struct client *c, const uint8_t *p, size_t n, bool *re
     return used;
 }
 
-void client_on_bytes(struct client *c, struct slice bytes)
-{
+void client_on_bytes(struct client *c, struct slice bytes) {
     if (bytes.len <= 0)
         return;
     c->last_recv_ms = c->now_ms;

@@ -1,21 +1,18 @@
 /* The callers' requests: from CE_REQUEST to the one answer of each. */
 #include "common/client_impl.h"
 
-void creq_list_init(struct creq_list *l)
-{
+void creq_list_init(struct creq_list *l) {
     l->head = NULL;
     l->tail = &l->head;
 }
 
-static void list_push(struct creq_list *l, struct creq *r)
-{
+static void list_push(struct creq_list *l, struct creq *r) {
     r->next = NULL;
     *l->tail = r;
     l->tail = &r->next;
 }
 
-struct creq *creq_list_pop(struct creq_list *l)
-{
+struct creq *creq_list_pop(struct creq_list *l) {
     struct creq *r = l->head;
     if (!r)
         return NULL;
@@ -25,8 +22,7 @@ struct creq *creq_list_pop(struct creq_list *l)
     return r;
 }
 
-static void list_remove(struct creq_list *l, const struct creq *r)
-{
+static void list_remove(struct creq_list *l, const struct creq *r) {
     struct creq **at = &l->head;
     while (*at && *at != r)
         at = &(*at)->next;
@@ -36,15 +32,13 @@ static void list_remove(struct creq_list *l, const struct creq *r)
         l->tail = at;
 }
 
-void client_free_request(struct creq *r)
-{
+void client_free_request(struct creq *r) {
     mem_free(r->record);
     mem_free(r);
 }
 
 static void emit_reply(struct client *c, uint64_t token, int32_t err, zxid_t zxid,
-                       struct slice record)
-{
+                       struct slice record) {
     struct client_update *u = client_emit(c, CU_REPLY);
     u->token = token;
     u->err = err;
@@ -52,8 +46,8 @@ static void emit_reply(struct client *c, uint64_t token, int32_t err, zxid_t zxi
     u->bytes = record;
 }
 
-void client_answer(struct client *c, struct creq *r, int32_t err, zxid_t zxid, struct slice record)
-{
+void client_answer(struct client *c, struct creq *r, int32_t err, zxid_t zxid,
+                   struct slice record) {
     if (r->abandoned)
         return;
     r->abandoned = true;
@@ -61,8 +55,7 @@ void client_answer(struct client *c, struct creq *r, int32_t err, zxid_t zxid, s
     emit_reply(c, r->token, err, zxid, record);
 }
 
-static struct creq *request_new(struct client *c, const struct client_event *ev)
-{
+static struct creq *request_new(struct client *c, const struct client_event *ev) {
     const struct opcode_info *info = opcode_find(ev->opcode);
     struct creq *r = mem_zalloc(sizeof(*r));
     r->token = ev->token;
@@ -77,13 +70,11 @@ static struct creq *request_new(struct client *c, const struct client_event *ev)
 }
 
 /* Whether the request may have to be put on a wire later, so that its bytes have to be kept. */
-static bool keeps_record(const struct client *c, const struct creq *r)
-{
+static bool keeps_record(const struct client *c, const struct creq *r) {
     return !r->is_write || c->state != CLIENT_CONNECTED;
 }
 
-void client_request(struct client *c, const struct client_event *ev)
-{
+void client_request(struct client *c, const struct client_event *ev) {
     struct creq *known;
     HASH_FIND(hh, c->by_token, &ev->token, sizeof(ev->token), known);
     CHECK(!known);
@@ -108,8 +99,7 @@ void client_request(struct client *c, const struct client_event *ev)
     }
 }
 
-void client_cancel(struct client *c, uint64_t token)
-{
+void client_cancel(struct client *c, uint64_t token) {
     struct creq *r;
     HASH_FIND(hh, c->by_token, &token, sizeof(token), r);
     if (!r)
@@ -122,8 +112,7 @@ void client_cancel(struct client *c, uint64_t token)
     client_free_request(r);
 }
 
-void client_send_waiting(struct client *c)
-{
+void client_send_waiting(struct client *c) {
     struct creq *r;
     while ((r = creq_list_pop(&c->waiting))) {
         struct slice record = {.p = r->record, .len = (int32_t)r->record_len};
@@ -137,8 +126,7 @@ void client_send_waiting(struct client *c)
     }
 }
 
-void client_settle_sent(struct client *c)
-{
+void client_settle_sent(struct client *c) {
     struct creq_list again;
     creq_list_init(&again);
     struct creq *r;
@@ -157,19 +145,16 @@ void client_settle_sent(struct client *c)
         list_push(&c->waiting, r);
 }
 
-static void note_deadline(struct client *c, const struct creq *r)
-{
+static void note_deadline(struct client *c, const struct creq *r) {
     if (!r->abandoned && r->deadline_ms > 0 && r->deadline_ms < c->request_deadline_ms)
         c->request_deadline_ms = r->deadline_ms;
 }
 
-static bool is_late(const struct client *c, const struct creq *r)
-{
+static bool is_late(const struct client *c, const struct creq *r) {
     return !r->abandoned && r->deadline_ms > 0 && r->deadline_ms <= c->now_ms;
 }
 
-void client_expire_requests(struct client *c)
-{
+void client_expire_requests(struct client *c) {
     c->request_deadline_ms = INT64_MAX;
     for (struct creq *r = c->sent.head; r; r = r->next) {
         if (is_late(c, r))
@@ -193,8 +178,7 @@ void client_expire_requests(struct client *c)
         list_push(&c->waiting, r);
 }
 
-void client_fail_all(struct client *c, int32_t sent_err, int32_t waiting_err)
-{
+void client_fail_all(struct client *c, int32_t sent_err, int32_t waiting_err) {
     struct creq *r;
     while ((r = creq_list_pop(&c->sent))) {
         client_answer(c, r, sent_err, 0, SLICE_NULL);

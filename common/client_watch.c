@@ -1,11 +1,10 @@
-/* One-shot watches: remembered from the answer that set them to the event that uses them up, so that
- * they can be armed again on another connection. */
+/* One-shot watches: remembered from the answer that set them to the event that uses them up, so
+ * that they can be armed again on another connection. */
 #include "common/client_impl.h"
 
 #include <string.h>
 
-enum creq_watch client_watch_of(int32_t opcode, struct slice record)
-{
+enum creq_watch client_watch_of(int32_t opcode, struct slice record) {
     enum creq_watch kind;
     switch (opcode) {
     case OP_GET_DATA:
@@ -29,8 +28,7 @@ enum creq_watch client_watch_of(int32_t opcode, struct slice record)
     return kind;
 }
 
-static void watch_add(struct client *c, struct slice path, unsigned kind)
-{
+static void watch_add(struct client *c, struct slice path, unsigned kind) {
     struct cwatch *w;
     HASH_FIND(hh, c->watches, path.p, (unsigned)path.len, w);
     if (!w) {
@@ -42,8 +40,7 @@ static void watch_add(struct client *c, struct slice path, unsigned kind)
     w->kinds |= kind;
 }
 
-void client_watch_answered(struct client *c, const struct creq *r, int32_t err)
-{
+void client_watch_answered(struct client *c, const struct creq *r, int32_t err) {
     if (r->watch == CREQ_WATCH_NONE)
         return;
     unsigned kind = 0;
@@ -61,8 +58,7 @@ void client_watch_answered(struct client *c, const struct creq *r, int32_t err)
     watch_add(c, req.path, kind);
 }
 
-static unsigned kinds_used_up(int32_t event_type)
-{
+static unsigned kinds_used_up(int32_t event_type) {
     switch (event_type) {
     case EVENT_NODE_CREATED:
     case EVENT_NODE_DATA_CHANGED:
@@ -76,8 +72,7 @@ static unsigned kinds_used_up(int32_t event_type)
     }
 }
 
-void client_watch_fired(struct client *c, int32_t event_type, struct slice path)
-{
+void client_watch_fired(struct client *c, int32_t event_type, struct slice path) {
     if (path.len <= 0)
         return;
     struct cwatch *w;
@@ -97,13 +92,11 @@ struct watch_frame {
     int32_t data_count, exist_count, child_count;
 };
 
-static size_t frame_bytes(const struct watch_frame *f)
-{
+static size_t frame_bytes(const struct watch_frame *f) {
     return f->data.len + f->exist.len + f->child.len;
 }
 
-static void frame_flush(struct client *c, struct watch_frame *f)
-{
+static void frame_flush(struct client *c, struct watch_frame *f) {
     struct proto_set_watches req = {
         .relative_zxid = c->reply_zxid,
         .data_watches = {f->data_count, {f->data.data, (int32_t)f->data.len}},
@@ -119,8 +112,7 @@ static void frame_flush(struct client *c, struct watch_frame *f)
     f->data_count = f->exist_count = f->child_count = 0;
 }
 
-static void frame_add(struct client *c, struct watch_frame *f, const struct cwatch *w)
-{
+static void frame_add(struct client *c, struct watch_frame *f, const struct cwatch *w) {
     struct slice path = {.p = w->path, .len = (int32_t)w->path_len};
     size_t each = 4 + (size_t)w->path_len;
     if (frame_bytes(f) > 0 && frame_bytes(f) + 3 * each > CLIENT_WATCH_FRAME_BYTES)
@@ -139,8 +131,7 @@ static void frame_add(struct client *c, struct watch_frame *f, const struct cwat
     }
 }
 
-void client_send_watches(struct client *c)
-{
+void client_send_watches(struct client *c) {
     struct watch_frame f = {0};
     for (struct cwatch *w = c->watches; w; w = w->hh.next)
         frame_add(c, &f, w);
@@ -151,8 +142,7 @@ void client_send_watches(struct client *c)
     buf_close(&f.child);
 }
 
-void client_watch_close(struct client *c)
-{
+void client_watch_close(struct client *c) {
     struct cwatch *w, *next;
     HASH_ITER(hh, c->watches, w, next) {
         HASH_DEL(c->watches, w);

@@ -4,7 +4,8 @@
  * Waiting: while no server answers, an operation waits up to `timeo_ms`, then its result is
  * ZK_OPERATIONTIMEOUT (surely not done) or ZK_CONNECTIONLOSS (perhaps done); both are EIO.
  * Writes that were under way when the connection broke are looked into after the reconnect, and their
- * result is the true one wherever it can be known (zk_write_check.c says how; DESIGN 4). */
+ * result is the true one wherever it can be known (zk_write_check.c and docs/client-retries.md say how).
+ * A request or an answer that is too long for the protocol is ZK_MARSHALLINGERROR (EFBIG). */
 #ifndef ZKFS_FS_ZK_H
 #define ZKFS_FS_ZK_H
 
@@ -12,6 +13,7 @@
 #include "common/client.h"
 #include "common/proto.h"
 #include "common/types.h"
+#include "common/zkerr.h"
 
 struct uv_loop_s;
 
@@ -23,7 +25,7 @@ struct zk_config {
 };
 
 struct zk_result {
-    int err; /* enum zk_err */
+    int err; /* enum zk_err; of a multi that failed: the error of the operation that did */
     zxid_t zxid;
     struct zstat stat;      /* get, exists, children, set, create (from create2), get_acl, set_acl */
     struct slice data;      /* get */
@@ -48,6 +50,9 @@ struct zk_op {
     struct slice data;
     int32_t version;       /* set, delete, check; -1 any */
     enum create_mode mode; /* create */
+    bool exclusive;        /* create: the caller relies on being the one that made it (mkdir, O_EXCL): when
+                              the answer is lost, a znode that another client may have made in just the
+                              same way is not taken for ours; the result is ZK_CONNECTIONLOSS */
     const struct blob *acl; /* create; NULL: the default ACL of the mount */
 };
 

@@ -1,0 +1,152 @@
+/* Starting operations: a request is encoded at once and handed to the client before the loop sleeps
+ * again, so that no callback comes from within the start and requests of one round travel together.
+ */
+#include "fs/zk_impl.h"
+
+/* A longer frame would make the server close the connection, for all operations of the mount. The
+ * xid and the opcode stand before the record. */
+#define REQUEST_BYTES_MAX (JUTE_MAXBUFFER_DEFAULT - 8)
+
+static struct zk_call *call_new(struct zk *zk, enum call_kind kind, int32_t opcode, zk_cb *cb,
+                                void *ctx) {
+    CHECK(!zk->close_wanted);
+    struct zk_call *call = mem_zalloc(sizeof(*call));
+    call->token = ++zk->last_token;
+    call->kind = kind;
+    call->opcode = opcode;
+    call->cb = cb;
+    call->ctx = ctx;
+    if (zk->timeo_ms > 0)
+        call->deadline_ms = zk_now_ms(zk) + zk->timeo_ms;
+    buf_init(&call->request, REQUEST_BYTES_MAX);
+    HASH_ADD(hh, zk->calls, token, sizeof(call->token), call);
+    return call;
+}
+
+static uint64_t call_start(struct zk *zk, struct zk_call *call) {
+    if (call->request.overflow)
+        call->local_err = ZK_MARSHALLINGERROR;
+    zk_call_send(zk, call);
+    return call->token;
+}
+
+static uint64_t start(struct zk *zk, enum call_kind kind, int32_t opcode, enum proto_record record,
+                      const void *req, zk_cb *cb, void *ctx) {
+    struct zk_call *call = call_new(zk, kind, opcode, cb, ctx);
+    proto_encode(&call->request, record, req);
+    return call_start(zk, call);
+}
+
+uint64_t zk_get(struct zk *zk, struct slice path, zk_cb *cb, void *ctx) {
+    struct proto_path_watch_request req = {.path = path};
+    return start(zk, CALL_GET, OP_GET_DATA, PROTO_path_watch_request, &req, cb, ctx);
+}
+
+uint64_t zk_exists(struct zk *zk, struct slice path, zk_cb *cb, void *ctx) {
+    struct proto_path_watch_request req = {.path = path};
+    return start(zk, CALL_EXISTS, OP_EXISTS, PROTO_path_watch_request, &req, cb, ctx);
+}
+
+uint64_t zk_children(struct zk *zk, struct slice path, zk_cb *cb, void *ctx) {
+    struct proto_path_watch_request req = {.path = path};
+    return start(zk, CALL_CHILDREN, OP_GET_CHILDREN2, PROTO_path_watch_request, &req, cb, ctx);
+}
+
+uint64_t zk_get_acl(struct zk *zk, struct slice path, zk_cb *cb, void *ctx) {
+    struct proto_path_request req = {.path = path};
+    return start(zk, CALL_GET_ACL, OP_GET_ACL, PROTO_path_request, &req, cb, ctx);
+}
+
+uint64_t zk_sync(struct zk *zk, struct slice path, zk_cb *cb, void *ctx) {
+    struct proto_path_request req = {.path = path};
+    return start(zk, CALL_SYNC, OP_SYNC, PROTO_path_request, &req, cb, ctx);
+}
+
+uint64_t zk_set(struct zk *zk, struct slice path, struct slice data, int32_t version, zk_cb *cb,
+                void *ctx) {
+    struct proto_set_data_request req = {.path = path, .data = data, .version = version};
+    return start(zk, CALL_SET, OP_SET_DATA, PROTO_set_data_request, &req, cb, ctx);
+}
+
+uint64_t zk_delete(struct zk *zk, struct slice path, int32_t version, zk_cb *cb, void *ctx) {
+    struct proto_delete_request req = {.path = path, .version = version};
+    return start(zk, CALL_DELETE, OP_DELETE, PROTO_delete_request, &req, cb, ctx);
+}
+
+uint64_t zk_set_acl(struct zk *zk, struct slice path, const struct blob *acl, int32_t version,
+                    zk_cb *cb, void *ctx) {
+    struct proto_set_acl_request req = {.path = path, .acl = acl_view(acl), .version = version};
+    return start(zk, CALL_SET_ACL, OP_SET_ACL, PROTO_set_acl_request, &req, cb, ctx);
+}
+
+static int32_t create_opcode(enum create_mode mode) {
+    return mode == CREATE_CONTAINER ? OP_CREATE_CONTAINER : OP_CREATE2;
+}
+
+static bool mode_is_sequential(enum create_mode mode) {
+    return mode == CREATE_PERSISTENT_SEQUENTIAL || mode == CREATE_EPHEMERAL_SEQUENTIAL;
+}
+
+static void encode_create(const struct zk *zk, struct zk_call *call, const struct zk_op *op) {
+    struct proto_create_request req = {
+        .path = op->path,
+        .data = op->data,
+        .acl = acl_view(op->acl ? op->acl : zk->open_acl),
+        .flags = (int32_t)op->mode,
+    };
+    proto_encode(&call->request, PROTO_create_request, &req);
+    call->exclusive |= op->exclusive;
+    call->sequential |= mode_is_sequential(op->mode);
+}
+
+uint64_t zk_create(struct zk *zk, const struct zk_op *op, zk_cb *cb, void *ctx) {
+    CHECK(op->type == ZK_OP_CREATE);
+    struct zk_call *call = call_new(zk, CALL_CREATE, create_opcode(op->mode), cb, ctx);
+    encode_create(zk, call, op);
+    return call_start(zk, call);
+}
+
+static void encode_multi_header(struct zk_call *call, int32_t opcode, bool done) {
+    struct proto_multi_header h = {.type = opcode, .done = done, .err = -1};
+    proto_encode(&call->request, PROTO_multi_header, &h);
+}
+
+static void encode_op(const struct zk *zk, struct zk_call *call, const struct zk_op *op) {
+    switch (op->type) {
+    case ZK_OP_CREATE:
+        encode_multi_header(call, create_opcode(op->mode), false);
+        encode_create(zk, call, op);
+        break;
+    case ZK_OP_SET: {
+        struct proto_set_data_request req = {op->path, op->data, op->version};
+        encode_multi_header(call, OP_SET_DATA, false);
+        proto_encode(&call->request, PROTO_set_data_request, &req);
+        break;
+    }
+    case ZK_OP_DELETE: {
+        struct proto_delete_request req = {op->path, op->version};
+        encode_multi_header(call, OP_DELETE, false);
+        proto_encode(&call->request, PROTO_delete_request, &req);
+        break;
+    }
+    case ZK_OP_CHECK: {
+        struct proto_check_version_request req = {op->path, op->version};
+        encode_multi_header(call, OP_CHECK, false);
+        proto_encode(&call->request, PROTO_check_version_request, &req);
+        break;
+    }
+    }
+}
+
+uint64_t zk_multi(struct zk *zk, const struct zk_op *ops, size_t count, zk_cb *cb, void *ctx) {
+    struct zk_call *call = call_new(zk, CALL_MULTI, OP_MULTI, cb, ctx);
+    for (size_t i = 0; i < count; i++)
+        encode_op(zk, call, &ops[i]);
+    encode_multi_header(call, -1, true);
+    return call_start(zk, call);
+}
+
+bool zk_call_is_write(const struct zk_call *call) {
+    const struct opcode_info *info = opcode_find(call->opcode);
+    return info && (info->flags & OPF_WRITE) != 0;
+}

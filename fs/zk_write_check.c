@@ -1,0 +1,121 @@
+#include "fs/zk_write_check.h"
+
+#include "common/path.h"
+
+static struct wc_result verdict(enum wc_verdict v) { return (struct wc_result){.verdict = v}; }
+
+static struct wc_result done_by(zxid_t zxid) {
+    return (struct wc_result){.verdict = WC_DONE, .zxid = zxid};
+}
+
+int32_t write_check_next_version(int32_t v) {
+    int32_t next = (int32_t)((uint32_t)v + 1);
+    return next == -1 ? 0 : next;
+}
+
+static session_id_t expected_owner(enum create_mode mode, session_id_t session) {
+    switch (mode) {
+    case CREATE_EPHEMERAL:
+    case CREATE_EPHEMERAL_SEQUENTIAL:
+        return session;
+    case CREATE_CONTAINER:
+        return INT64_MIN;
+    default:
+        return 0;
+    }
+}
+
+static struct wc_result check_create(const struct wc_op *op, zxid_t before, session_id_t session,
+                                     const struct wc_look *look) {
+    const struct zstat *st = &look->stat;
+    if (!look->exists)
+        return verdict(WC_MAYBE_AGAIN);
+    session_id_t owner = expected_owner(op->mode, session);
+    if (st->czxid <= before || st->ephemeral_owner != owner)
+        return verdict(WC_AGAIN);
+    bool is_unchanged = st->mzxid == st->czxid;
+    bool is_same = look->data_is_known && slice_equal(look->data, op->data);
+    if (look->data_is_known && !is_same)
+        return verdict(is_unchanged ? WC_AGAIN : WC_UNKNOWN);
+    bool owner_tells = owner == session && session != 0;
+    if (owner_tells || (is_same && !op->exclusive))
+        return done_by(st->czxid);
+    return verdict(WC_UNKNOWN);
+}
+
+static struct wc_result check_set(const struct wc_op *op, zxid_t before,
+                                  const struct wc_look *look) {
+    const struct zstat *st = &look->stat;
+    if (!look->exists)
+        return verdict(WC_MAYBE_AGAIN);
+    if (st->mzxid <= before)
+        return verdict(WC_AGAIN);
+    bool is_same = look->data_is_known && slice_equal(look->data, op->data);
+    if (op->version == -1)
+        return is_same ? done_by(st->mzxid) : verdict(WC_MAYBE_AGAIN);
+    if (st->version == op->version)
+        return verdict(WC_AGAIN);
+    if (st->version != write_check_next_version(op->version))
+        return verdict(WC_UNKNOWN);
+    if (is_same)
+        return done_by(st->mzxid);
+    return verdict(look->data_is_known ? WC_AGAIN : WC_UNKNOWN);
+}
+
+static struct wc_result check_set_acl(const struct wc_op *op, const struct wc_look *look) {
+    const struct zstat *st = &look->stat;
+    if (!look->exists)
+        return verdict(WC_MAYBE_AGAIN);
+    bool is_same = op->acl.count == look->acl.count && slice_equal(op->acl.items, look->acl.items);
+    if (op->version == -1)
+        return is_same ? done_by(0) : verdict(WC_MAYBE_AGAIN);
+    if (st->aversion == op->version)
+        return verdict(WC_AGAIN);
+    if (is_same && st->aversion == write_check_next_version(op->version))
+        return done_by(0);
+    return verdict(WC_UNKNOWN); /* The server may have rewritten our ACL (auth becomes digest). */
+}
+
+static struct wc_result check_delete(zxid_t before, const struct wc_look *look) {
+    if (!look->exists || look->stat.czxid > before)
+        return done_by(0);
+    return verdict(WC_AGAIN);
+}
+
+struct wc_result write_check(const struct wc_op *op, zxid_t before, session_id_t session,
+                             const struct wc_look *look) {
+    switch (op->type) {
+    case WC_CREATE:
+        return check_create(op, before, session, look);
+    case WC_SET:
+        return check_set(op, before, look);
+    case WC_DELETE:
+        return check_delete(before, look);
+    case WC_SET_ACL:
+        return check_set_acl(op, look);
+    case WC_CHECK:
+        return verdict(WC_NOTHING);
+    }
+    return verdict(WC_UNKNOWN);
+}
+
+struct wc_result write_check_multi(const struct wc_result *results, size_t count) {
+    size_t seen[WC_UNKNOWN + 1] = {0};
+    zxid_t zxid = 0;
+    bool is_one_txn = true;
+    for (size_t i = 0; i < count; i++) {
+        seen[results[i].verdict]++;
+        if (results[i].zxid == 0)
+            continue;
+        if (zxid != 0 && zxid != results[i].zxid)
+            is_one_txn = false;
+        zxid = results[i].zxid;
+    }
+    if (seen[WC_AGAIN] > 0)
+        return verdict(WC_AGAIN);
+    if (seen[WC_UNKNOWN] > 0 || !is_one_txn)
+        return verdict(WC_UNKNOWN);
+    if (seen[WC_DONE] > 0 && seen[WC_MAYBE_AGAIN] > 0)
+        return verdict(WC_UNKNOWN);
+    return seen[WC_DONE] > 0 ? done_by(zxid) : verdict(WC_AGAIN);
+}
