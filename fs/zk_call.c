@@ -3,9 +3,8 @@
  */
 #include "fs/zk_impl.h"
 
-/* A longer frame would make the server close the connection, for all operations of the mount. The
- * xid and the opcode stand before the record. */
-#define REQUEST_BYTES_MAX (JUTE_MAXBUFFER_DEFAULT - 8)
+/* The xid and the opcode, which stand in front of the record. */
+#define REQUEST_HEADER_BYTES 8
 
 static struct zk_call *call_new(struct zk *zk, enum call_kind kind, int32_t opcode, zk_cb *cb,
                                 void *ctx) {
@@ -18,7 +17,9 @@ static struct zk_call *call_new(struct zk *zk, enum call_kind kind, int32_t opco
     call->ctx = ctx;
     if (zk->timeo_ms > 0)
         call->deadline_ms = zk_now_ms(zk) + zk->timeo_ms;
-    buf_init(&call->request, REQUEST_BYTES_MAX);
+    /* A longer frame would make the server close the connection, for all operations of the mount.
+     */
+    buf_init(&call->request, zk->max_frame_bytes - REQUEST_HEADER_BYTES);
     HASH_ADD(hh, zk->calls, token, sizeof(call->token), call);
     return call;
 }

@@ -71,7 +71,8 @@ struct zk {
     uv_prepare_t prepare;
     uv_check_t check;
     struct blob *open_acl;
-    int64_t timeo_ms; /* 0: for ever */
+    int64_t timeo_ms;       /* 0: for ever */
+    size_t max_frame_bytes; /* of requests */
     zk_state_cb *on_state;
     void *ctx;
     uint64_t last_token;

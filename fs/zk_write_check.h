@@ -5,22 +5,29 @@
  * have brought about. `before` is the last zxid seen before the write was sent: what is not newer
  * was there already, and cannot be ours.
  *
- *   write            what is there now                                      verdict
- *   create           nothing                                                MAYBE_AGAIN
- *                    made at or before `before`                             AGAIN (gets NODEEXISTS)
- *                    another owner, or other data and never changed         AGAIN (gets NODEEXISTS)
- *                    newer, ours by owner (ephemeral), same data            DONE
- *                    newer, same data, not exclusive                        DONE
- *                    newer, same data, exclusive                            UNKNOWN
- *                    newer, other data, changed since                       UNKNOWN
- *   set, version v   nothing                                                MAYBE_AGAIN (gets
- * NONODE) not changed since `before`                             AGAIN version v, or v + 1 with
- * other data                    AGAIN (BADVERSION if so) version v + 1, same data DONE any other
- * version                                      UNKNOWN set, any version nothing MAYBE_AGAIN (gets
- * NONODE) not changed since `before`                             AGAIN same data DONE other data
- * MAYBE_AGAIN delete           nothing                                                DONE made
- * after `before`: another in its place              DONE the same znode still AGAIN set ACL as set,
- * by aversion and ACL (it has no zxid of its own) check            says nothing
+ *   write           what is there now                                   verdict
+ *   create          nothing                                             MAYBE_AGAIN
+ *                   made at or before `before`                          AGAIN (NODEEXISTS)
+ *                   another owner, or other data and never changed      AGAIN (NODEEXISTS)
+ *                   newer, ours by owner (ephemeral), same data         DONE
+ *                   newer, same data, not exclusive                     DONE
+ *                   newer, same data, exclusive                         UNKNOWN
+ *                   newer, other data, changed since                    UNKNOWN
+ *   set version v   nothing                                             MAYBE_AGAIN (NONODE)
+ *                   not changed since `before`                          AGAIN
+ *                   version v                                           AGAIN
+ *                   version v + 1, other data                           AGAIN (BADVERSION)
+ *                   version v + 1, same data                            DONE
+ *                   any other version                                   UNKNOWN
+ *   set, any        nothing                                             MAYBE_AGAIN (NONODE)
+ *                   not changed since `before`                          AGAIN
+ *                   same data                                           DONE
+ *                   other data                                          MAYBE_AGAIN
+ *   delete          nothing                                             DONE
+ *                   made after `before`: another in its place           DONE
+ *                   the same znode still                                AGAIN
+ *   set ACL         as set, by aversion and ACL (it leaves no zxid)
+ *   check           says nothing
  *
  * A multi is all or nothing: one AGAIN settles it; all DONE, in one and the same transaction, is
  * done; all MAYBE_AGAIN is sent again; any other mixture is UNKNOWN. Of several operations on one
