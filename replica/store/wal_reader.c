@@ -22,10 +22,14 @@ void wal_reader_close(struct wal_reader *r) {
 }
 
 static bool fill(struct wal_reader *r, uint64_t offset, size_t n) {
-    if (n > r->cap || r->window == NULL) {
-        r->cap = n > WAL_READER_WINDOW_BYTES ? n : WAL_READER_WINDOW_BYTES;
+    /* A small log gets a small window. */
+    uint64_t left = offset < r->size_bytes ? r->size_bytes - offset : 0;
+    size_t want = left < WAL_READER_WINDOW_BYTES ? (size_t)left : WAL_READER_WINDOW_BYTES;
+    want = want > n ? want : n;
+    if (want > r->cap) {
         mem_free(r->window);
-        r->window = mem_alloc(r->cap);
+        r->window = mem_alloc(want);
+        r->cap = want;
     }
     int64_t got = r->files->pread(r->files->ctx, r->fd, r->window, r->cap, (int64_t)offset);
     if (got < 0) {
