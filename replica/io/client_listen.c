@@ -104,17 +104,14 @@ static void log_serving(struct client_listen *cl) {
 static int listen_named(struct client_listen *cl) {
     const struct loop_config *config = cl->loop->config;
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
-    struct addrinfo *list;
+    uv_getaddrinfo_t req; /* without a callback it is done within the call, in this thread */
     char port[8];
     snprintf(port, sizeof port, "%d", config->client_port);
-    int rc = getaddrinfo(config->client_address, port, &hints, &list);
-    if (rc != 0) {
-        log_error("clientPortAddress is not known address=%s error=%s", config->client_address,
-                  gai_strerror(rc));
-        return -EADDRNOTAVAIL;
-    }
-    memcpy(&cl->address, list->ai_addr, list->ai_addrlen);
-    freeaddrinfo(list);
+    int rc = uv_getaddrinfo(&cl->loop->uv, &req, NULL, config->client_address, port, &hints);
+    if (rc != 0)
+        return rc;
+    memcpy(&cl->address, req.addrinfo->ai_addr, req.addrinfo->ai_addrlen);
+    uv_freeaddrinfo(req.addrinfo);
     return listen_at(cl);
 }
 
