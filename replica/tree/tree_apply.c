@@ -5,6 +5,7 @@
  *
  *   the znode (or the parent) is not there, or its czxid is greater: it was deleted later on, or is
  *       another one of that name. Nothing to do; a later transaction puts it right.
+ *   a creation finds its parent to be an ephemeral of its own multi: that deletes it and makes it anew.
  *   a creation finds its own znode: kept; what was done to it since then is done again or is there.
  *   a deletion finds children: they are of a later znode of that name (the walk saw the old parent and
  *       new children), or of its own multi. They go too; their creations are still to be replayed.
@@ -114,7 +115,7 @@ static void apply_create(struct apply *a, const struct txn_op *op) {
     if (!parent)
         broken_if_exact(a, "the parent of the znode to create does not exist");
     else if (znode_is_ephemeral(parent))
-        broken(a, "the parent of the znode to create is ephemeral");
+        broken_if_exact(a, "the parent of the znode to create is ephemeral");
     else
         n = create_in(a, parent, op);
     add_stat(a, n);

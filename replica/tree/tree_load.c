@@ -36,8 +36,8 @@ const char *tree_load(struct tree *t, const struct znode_image *image) {
     struct znode *parent = tree_find_mutable(t, path_parent(image->path));
     if (!parent)
         return "the parent was not loaded before";
-    if (znode_is_ephemeral(parent))
-        return "the parent is ephemeral";
+    /* An ephemeral parent is no contradiction: the walk saw it before, and the child below the
+     * persistent znode that took its place. */
     struct znode_seed seed = {.name = path_name(image->path),
                               .data = image->data,
                               .acl = image->acl,

@@ -1,6 +1,7 @@
 /* Rebuilds a tree from a snapshot that may be fuzzy: walked in pre-order while writes went on, so that
  * each znode is as it was at some moment between two zxids (Z9). The log from the first of them on,
- * replayed through tree_apply, makes it exact. */
+ * replayed through tree_apply, makes it exact. Siblings and a session's ephemerals stand by czxid again;
+ * only among those that one multi made, the order may become that of loading. */
 #ifndef ZKFS_REPLICA_TREE_TREE_LOAD_H
 #define ZKFS_REPLICA_TREE_TREE_LOAD_H
 
@@ -9,7 +10,7 @@
 /* One znode of a snapshot; everything is borrowed. Of `stat` data_length, num_children and cversion are
  * not used: they follow from the rest. */
 struct znode_image {
-    struct slice path; /* valid; its parent was loaded before, older siblings too */
+    struct slice path; /* valid; its parent was loaded before */
     struct blob *data;
     struct blob *acl; /* well formed */
     struct zstat stat;
