@@ -351,7 +351,7 @@ START_TEST(a_torn_tail_is_noted) {
     member_free(m);
     m = NULL;
     buf_reset(&trace);
-    mem_files_cut(files, "/log/log.0000000100000000", 230);
+    mem_files_cut(files, "/log/log.0000000100000000", 200);
     ck_assert_int_eq(start(), 0);
     buf_put_u8(&trace, 0);
     ck_assert_ptr_nonnull(strstr((const char *)trace.data, "note:1(/log/log.0000000100000000: "));
