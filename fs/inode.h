@@ -1,0 +1,80 @@
+/* The kernel's inodes. A nodeid stands for one znode in one shape: (path, kind, czxid). A znode that
+ * turns from a file into a directory, or that was deleted and made again, gets a new nodeid, because
+ * the kernel marks an inode bad when its type changes (FUSE.md, section 11).
+ *
+ * An inode lives as long as the kernel has looked it up more often than forgotten it, a handle is open
+ * on it, or a call works on it. Its path follows a rename(2) made through this mount. */
+#ifndef ZKFS_FS_INODE_H
+#define ZKFS_FS_INODE_H
+
+#include <sys/stat.h>
+#include <uthash.h>
+
+#include "common/types.h"
+#include "common/zstat.h"
+
+enum inode_kind {
+    INODE_DIR,
+    INODE_FILE,
+    INODE_DATA, /* `.data` of the directory at `path` */
+};
+
+struct fs;
+struct handle;
+
+struct inode {
+    uint64_t nodeid;
+    uint64_t lookups; /* the kernel's */
+    uint32_t refs;    /* of handles and calls */
+    enum inode_kind kind;
+    zxid_t czxid;
+    bool by_key_in;      /* found by its key; false once another inode has the same */
+    struct zstat stat;   /* as last seen */
+    bool null_data;      /* as last seen */
+    struct handle *handles; /* open files, doubly linked */
+    uint8_t *key;        /* kind, czxid, path */
+    uint32_t key_len;
+    UT_hash_handle by_id;
+    UT_hash_handle by_key;
+};
+
+struct inode_table {
+    struct inode *by_id;
+    struct inode *by_key;
+    uint64_t next_id;
+    struct inode *root;
+};
+
+/* Makes the table with its root inode, a directory at `root_path`, which is never freed before. */
+void inode_table_init(struct inode_table *t, struct slice root_path);
+void inode_table_close(struct inode_table *t);
+size_t inode_count(const struct inode_table *t);
+
+/* NULL when the kernel never got this nodeid or has forgotten it. */
+struct inode *inode_find(struct inode_table *t, uint64_t nodeid);
+/* The inode for this znode in this shape, made when there is none; remembers stat and null_data. The
+ * caller either counts a lookup (inode_looked_up) or takes a reference. */
+struct inode *inode_get(struct inode_table *t, struct slice path, enum inode_kind kind,
+                        const struct zstat *stat, bool null_data);
+/* Whether the data of this znode is null, as far as an inode remembers it of this very version: false
+ * when it does not. */
+bool inode_recall_null(const struct inode_table *t, struct slice path, const struct zstat *stat,
+                       bool *ret_null);
+void inode_looked_up(struct inode *inode);
+void inode_forget(struct inode_table *t, struct inode *inode, uint64_t count);
+struct inode *inode_ref(struct inode *inode);
+void inode_unref(struct inode_table *t, struct inode *inode);
+/* rename(2): the inode stands for the znode `czxid` at `path` from now on. */
+void inode_move(struct inode_table *t, struct inode *inode, struct slice path, zxid_t czxid);
+
+/* Borrowed until the inode is moved or freed. */
+struct slice inode_path(const struct inode *inode);
+
+/* The rule of DESIGN section 2: a directory is a znode that has children or whose data is null. */
+enum inode_kind inode_kind_of(const struct zstat *stat, bool null_data);
+
+/* struct stat for a znode of this shape. */
+void inode_attr(const struct fs *fs, struct slice path, enum inode_kind kind,
+                const struct zstat *stat, struct stat *ret_attr);
+
+#endif

@@ -1,0 +1,171 @@
+/* Listing directories: the names as they were at open, so that a long listing is of one moment. */
+#include <errno.h>
+#include <string.h>
+
+#include "common/mem.h"
+#include "fs/name.h"
+#include "fs/ops.h"
+
+/* readdir knows no inode numbers, for a child's number depends on its Stat. Zero would hide the entry. */
+#define INO_UNKNOWN 0xffffffffu
+
+/* The offsets of a listing: 1 is behind ".", 2 behind "..", 2 + n behind the nth name; `.data` is the
+ * last, so that what is copied in this order has the children first, without which a znode with data
+ * would be a file. */
+#define OFF_NAMES 2
+
+static void list_close(struct dir_list *list)
+{
+    buf_close(&list->names);
+    mem_free(list->at);
+    *list = (struct dir_list){0};
+}
+
+/* Names that do not fit into a directory entry are left out. */
+static void list_fill(struct dir_list *list, const struct jvec *children, bool at_root, bool has_data)
+{
+    list_close(list);
+    buf_init(&list->names, 0);
+    list->has_data = has_data;
+    list->at = children->count > 0 ? mem_alloc(sizeof *list->at * (size_t)children->count) : NULL;
+    struct slice child;
+    char shown[NAME_SHOWN_MAX + 1];
+    for (int32_t at = 0; jvec_next_string(children, &at, &child);) {
+        if (!name_show(child, at_root, shown))
+            continue;
+        list->at[list->count++] = (uint32_t)list->names.len;
+        buf_put(&list->names, shown, strlen(shown) + 1);
+    }
+}
+
+struct opendir_op {
+    struct call call;
+    struct fuse_file_info fi;
+    struct handle *handle; /* NULL until the listing is there */
+    struct handle *rewound; /* a listing again, for this one */
+    size_t size;
+};
+
+static void reply_part(fuse_req_t req, struct handle *h, size_t size, off_t off);
+
+static void on_children(void *ctx, const struct zk_result *res)
+{
+    struct opendir_op *op = ctx;
+    struct call *c = &op->call;
+    if (res->err != ZK_OK) {
+        call_zk_err(c, res->err);
+        return;
+    }
+    bool at_root = c->inode == c->fs->inodes.root;
+    if (op->rewound != NULL) {
+        list_fill(&op->rewound->list, &res->children, at_root, res->stat.data_length > 0);
+        fuse_req_interrupt_func(c->req, NULL, NULL);
+        reply_part(c->req, op->rewound, op->size, 0);
+        c->req = NULL;
+        call_err(c, 0);
+        return;
+    }
+    struct handle *h = handle_new(c->fs, c->inode);
+    list_fill(&h->list, &res->children, at_root, res->stat.data_length > 0);
+    op->fi.fh = (uintptr_t)h;
+    call_open(c, h, &op->fi);
+}
+
+static struct opendir_op *list_start(fuse_req_t req, struct inode *inode, struct handle *rewound)
+{
+    struct opendir_op *op = call_new(op_fs(req), req, "opendir", inode, sizeof *op, NULL);
+    if (op == NULL)
+        return NULL;
+    op->rewound = rewound;
+    call_track(&op->call, zk_children(op_fs(req)->zk, inode_path(inode), on_children, op));
+    return op;
+}
+
+void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    struct inode *inode = op_inode(req, ino);
+    if (inode == NULL)
+        return;
+    struct opendir_op *op = list_start(req, inode, NULL);
+    if (op != NULL)
+        op->fi = *fi;
+}
+
+/* Adds an entry; false when the buffer is full. */
+static bool add(fuse_req_t req, char *p, size_t size, size_t *used, const char *name, mode_t mode,
+                off_t next)
+{
+    struct stat st = {.st_ino = INO_UNKNOWN, .st_mode = mode};
+    size_t n = fuse_add_direntry(req, p + *used, size - *used, name, &st, next);
+    if (n > size - *used)
+        return false;
+    *used += n;
+    return true;
+}
+
+static void reply_part(fuse_req_t req, struct handle *h, size_t size, off_t off)
+{
+    static const char *const dots[] = {".", ".."};
+    const struct dir_list *list = &h->list;
+    char *p = mem_alloc(size);
+    size_t used = 0;
+    bool room = true;
+    for (; room && off < OFF_NAMES; off++)
+        room = add(req, p, size, &used, dots[off], S_IFDIR, off + 1);
+    off_t end = OFF_NAMES + (off_t)list->count;
+    for (; room && off < end; off++) {
+        const char *name = (const char *)list->names.data + list->at[off - OFF_NAMES];
+        room = add(req, p, size, &used, name, 0, off + 1);
+    }
+    if (room && off == end && list->has_data)
+        add(req, p, size, &used, NAME_DATA, S_IFREG, off + 1);
+    h->list.read = true;
+    fuse_reply_buf(req, p, used);
+    mem_free(p);
+}
+
+void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+    struct inode *inode = op_inode(req, ino);
+    if (inode == NULL)
+        return;
+    struct handle *h = handle_of(fi);
+    if (off < 0) {
+        fuse_reply_err(req, EINVAL);
+        return;
+    }
+    if (off > 0 || !h->list.read) {
+        reply_part(req, h, size, off);
+        return;
+    }
+    struct opendir_op *op = list_start(req, inode, h); /* rewinddir: as if opened again */
+    if (op != NULL)
+        op->size = size;
+}
+
+void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    (void)ino;
+    handle_close(handle_of(fi));
+    fuse_reply_err(req, 0);
+}
+
+static void on_sync(void *ctx, const struct zk_result *res)
+{
+    if (res->err != ZK_OK)
+        call_zk_err(ctx, res->err);
+    else
+        call_err(ctx, 0);
+}
+
+void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+    (void)datasync;
+    (void)fi;
+    struct inode *inode = op_inode(req, ino);
+    if (inode == NULL)
+        return;
+    struct call *c = call_new(op_fs(req), req, "fsyncdir", inode, sizeof *c, NULL);
+    if (c != NULL)
+        call_track(c, zk_sync(op_fs(req)->zk, inode_path(inode), on_sync, c));
+}
