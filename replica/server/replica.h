@@ -1,6 +1,7 @@
-/* The deterministic core of a replica: znode tree, sessions, watches, broadcast. Event in, updates out;
- * no clock, no disk, no socket, no thread, no randomness of its own (DESIGN 3, HOUSE 4). A step does not
- * fail: bad bytes close the connection that sent them, a broken invariant is a CHECK or UPD_STOP. */
+/* The deterministic core of a replica: znode tree, sessions, watches, broadcast. Event in, updates
+ * out; no clock, no disk, no socket, no thread, no randomness of its own (DESIGN 3, HOUSE 4). A
+ * step does not fail: bad bytes close the connection that sent them, a broken invariant is a CHECK
+ * or UPD_STOP. */
 #ifndef ZKFS_REPLICA_SERVER_REPLICA_H
 #define ZKFS_REPLICA_SERVER_REPLICA_H
 
@@ -12,13 +13,14 @@ struct replica_config {
     uint8_t server_id; /* myid; 0 standalone */
     int32_t tick_ms;
     int32_t min_session_timeout_ms, max_session_timeout_ms;
-    int32_t max_frame_bytes;      /* jute.maxbuffer */
-    int32_t max_conns_per_ip;     /* maxClientCnxns; 0: no limit */
-    int32_t max_outstanding;      /* globalOutstandingLimit */
-    bool skip_acl;                /* skipACL=yes */
-    const char *super_digest;     /* DigestAuthenticationProvider.superDigest, `super:hash`; or NULL */
-    const char *word_whitelist;   /* 4lw.commands.whitelist: names and commas, `*`; NULL: the default */
-    const char *version;          /* for srvr and mntr */
+    int32_t max_frame_bytes;  /* jute.maxbuffer */
+    int32_t max_conns_per_ip; /* maxClientCnxns; 0: no limit */
+    int32_t max_outstanding;  /* globalOutstandingLimit */
+    bool skip_acl;            /* skipACL=yes */
+    const char *super_digest; /* DigestAuthenticationProvider.superDigest, `super:hash`; or NULL */
+    const char
+        *word_whitelist; /* 4lw.commands.whitelist: names and commas, `*`; NULL: the default */
+    const char *version; /* for srvr and mntr */
     /* For conf: shown, not used. */
     const char *data_dir, *data_log_dir;
     int32_t client_port;

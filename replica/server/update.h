@@ -1,5 +1,6 @@
-/* What the core wants done. Owned by the core until the next step. The shell carries them out in order;
- * it may do so at once. What has to wait for the disk is emitted by a later step, after EV_LOG_SYNCED. */
+/* What the core wants done. Owned by the core until the next step. The shell carries them out in
+ * order; it may do so at once. What has to wait for the disk is emitted by a later step, after
+ * EV_LOG_SYNCED. */
 #ifndef ZKFS_REPLICA_SERVER_UPDATE_H
 #define ZKFS_REPLICA_SERVER_UPDATE_H
 
@@ -10,12 +11,12 @@
 enum update_type {
     UPD_LOG_APPEND, /* record; answer with EV_LOG_SYNCED once durable (one answer may cover many) */
     UPD_SEND,       /* conn, bytes: write them (frames with their lengths, or a word's answer) */
-    UPD_CLOSE,      /* conn: close after all that was sent is written; bytes: why, for one log line */
-    UPD_PAUSE,      /* conn: read no more from it for now (back-pressure) */
-    UPD_RESUME,     /* conn: read on */
-    UPD_DEADLINE,   /* mono_ms: EV_TICK not later than then (replaces the one before) */
-    UPD_NOTE,       /* level, bytes: one log line */
-    UPD_STOP,       /* bytes: why; end the process with an error */
+    UPD_CLOSE,    /* conn: close after all that was sent is written; bytes: why, for one log line */
+    UPD_PAUSE,    /* conn: read no more from it for now (back-pressure) */
+    UPD_RESUME,   /* conn: read on */
+    UPD_DEADLINE, /* mono_ms: EV_TICK not later than then (replaces the one before) */
+    UPD_NOTE,     /* level, bytes: one log line */
+    UPD_STOP,     /* bytes: why; end the process with an error */
 };
 
 struct update {

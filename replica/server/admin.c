@@ -1,0 +1,285 @@
+#include "replica/server/admin.h"
+
+#include "common/path.h"
+#include "replica/server/limits.h"
+
+#include <string.h>
+
+/* One word being answered. */
+struct word {
+    struct replica *r;
+    struct conn *conn;
+    const struct process_info *process;
+    struct buf *out;
+};
+
+static const char not_serving[] = "This ZooKeeper instance is not currently serving requests\n";
+/* ZooKeeper alone answers srvr by default; these harm nobody and every operator asks for them. */
+static const char default_whitelist[] = "srvr,ruok,stat,mntr,conf,isro";
+
+static int64_t min_or_zero(int64_t min) { return min == INT64_MAX ? 0 : min; }
+
+/* As Java prints a double that was rounded to four places. */
+static void print_average(struct buf *out, int64_t total, int64_t count) {
+    int64_t e4 = count > 0 ? (total * 10000 * 2 / count + 1) / 2 : 0;
+    char frac[5];
+    int64_t f = e4 % 10000;
+    for (int i = 3; i >= 0; i--, f /= 10)
+        frac[i] = (char)('0' + f % 10);
+    int len = 4;
+    while (len > 1 && frac[len - 1] == '0')
+        len--;
+    buf_printf(out, "%lld.%.*s", (long long)(e4 / 10000), len, frac);
+}
+
+static void print_addr(struct buf *out, const struct conn *c) {
+    char addr[ADDR_TEXT_MAX];
+    auth_addr_text(c->addr, c->addr_len, addr);
+    buf_printf(out, c->addr_len == 4 ? "/%s:%u" : "/[%s]:%u", addr, c->port);
+}
+
+static void print_conn_session(struct buf *out, const struct conn *c) {
+    const struct conn_stats *s = &c->stats;
+    buf_printf(out, ",sid=0x%llx,lop=%s,est=%lld,to=%d", (unsigned long long)c->session->id,
+               s->last_op, (long long)c->opened_wall_ms, c->session->timeout_ms);
+    if (s->last_cxid >= 0)
+        buf_printf(out, ",lcxid=0x%llx", (unsigned long long)s->last_cxid);
+    buf_printf(out, ",lzxid=0x%llx,lresp=%lld,llat=%lld,minlat=%lld,avglat=%lld,maxlat=%lld",
+               (unsigned long long)s->last_zxid, (long long)s->last_response_ms,
+               (long long)s->last_latency_ms, (long long)min_or_zero(s->min_latency_ms),
+               (long long)(s->count > 0 ? s->total_latency_ms / s->count : 0),
+               (long long)s->max_latency_ms);
+}
+
+static void print_conn(const struct word *w, const struct conn *c, bool brief) {
+    buf_printf(w->out, " ");
+    print_addr(w->out, c);
+    /* Java's interest in the socket: 1 is reading, 0 neither. */
+    int interest = c->paused || c == w->conn ? 0 : 1;
+    buf_printf(w->out, "[%d](queued=%u,recved=%llu,sent=%llu", interest, c->queued,
+               (unsigned long long)c->stats.received, (unsigned long long)c->stats.sent);
+    if (!brief && c->session)
+        print_conn_session(w->out, c);
+    buf_printf(w->out, ")\n");
+}
+
+static void word_ruok(const struct word *w) { buf_printf(w->out, "imok"); }
+
+static void word_isro(const struct word *w) { buf_printf(w->out, w->r->serving ? "rw" : "null"); }
+
+/* Java's table of znodes holds the root twice, as "" and as "/", and counts both. */
+static uint64_t shown_znodes(const struct replica *r) { return tree_znode_count(r->tree) + 1; }
+
+static void print_server(const struct word *w) {
+    const struct replica *r = w->r;
+    const struct server_stats *s = &r->stats;
+    buf_printf(w->out, "Latency min/avg/max: %lld/", (long long)min_or_zero(s->min_latency_ms));
+    print_average(w->out, s->total_latency_ms, s->latency_count);
+    buf_printf(w->out, "/%lld\nReceived: %llu\nSent: %llu\nConnections: %llu\n",
+               (long long)s->max_latency_ms, (unsigned long long)s->received,
+               (unsigned long long)s->sent, (unsigned long long)r->conns.count);
+    buf_printf(w->out, "Outstanding: %llu\nZxid: 0x%llx\nMode: standalone\nNode count: %llu\n",
+               (unsigned long long)r->queued, (unsigned long long)core_last_zxid(r),
+               (unsigned long long)shown_znodes(r));
+}
+
+static void print_version(const struct word *w) {
+    buf_printf(w->out, "Zookeeper version: %s\n", w->r->config.version ? w->r->config.version : "");
+}
+
+static void word_srvr(const struct word *w) {
+    print_version(w);
+    print_server(w);
+}
+
+static void print_conns(const struct word *w, bool brief) {
+    for (const struct conn *c = w->r->conns.all; c; c = c->next)
+        print_conn(w, c, brief);
+    buf_printf(w->out, "\n");
+}
+
+static void word_stat(const struct word *w) {
+    print_version(w);
+    buf_printf(w->out, "Clients:\n");
+    print_conns(w, true);
+    print_server(w);
+}
+
+static void word_cons(const struct word *w) { print_conns(w, false); }
+
+static void word_crst(const struct word *w) {
+    for (struct conn *c = w->r->conns.all; c; c = c->next)
+        conn_stats_reset(&c->stats);
+    buf_printf(w->out, "Connection stats reset.\n");
+}
+
+static void word_srst(const struct word *w) {
+    core_reset_stats(w->r);
+    buf_printf(w->out, "Server stats reset.\n");
+}
+
+static void word_dirs(const struct word *w) {
+    buf_printf(w->out, "datadir_size: %lld\nlogdir_size: %lld\n",
+               (long long)w->process->data_dir_bytes, (long long)w->process->log_dir_bytes);
+}
+
+static void word_envi(const struct word *w) {
+    buf_printf(w->out, "Environment:\nzookeeper.version=%s\n",
+               w->r->config.version ? w->r->config.version : "");
+}
+
+static void word_wchs(const struct word *w) {
+    buf_printf(w->out, "%llu connections watching %llu paths\nTotal watches:%llu\n",
+               (unsigned long long)watch_watcher_count(w->r->watches),
+               (unsigned long long)watch_path_count(w->r->watches),
+               (unsigned long long)watch_count(w->r->watches));
+}
+
+static void word_conf(const struct word *w) {
+    const struct replica_config *c = &w->r->config;
+    buf_printf(w->out, "clientPort=%d\nsecureClientPort=-1\n", c->client_port);
+    buf_printf(w->out, "dataDir=%s\ndataDirSize=%lld\n", c->data_dir ? c->data_dir : "",
+               (long long)w->process->data_dir_bytes);
+    buf_printf(w->out, "dataLogDir=%s\ndataLogSize=%lld\n", c->data_log_dir ? c->data_log_dir : "",
+               (long long)w->process->log_dir_bytes);
+    buf_printf(w->out, "tickTime=%d\nmaxClientCnxns=%d\n", c->tick_ms, c->max_conns_per_ip);
+    buf_printf(w->out, "minSessionTimeout=%d\nmaxSessionTimeout=%d\n", c->min_session_timeout_ms,
+               c->max_session_timeout_ms);
+    buf_printf(w->out, "clientPortListenBacklog=%d\nserverId=%d\n", c->listen_backlog,
+               c->server_id);
+}
+
+static void print_gauge(const struct word *w, const char *name, int64_t value) {
+    buf_printf(w->out, "zk_%s\t%lld\n", name, (long long)value);
+}
+
+static void word_mntr(const struct word *w) {
+    const struct replica *r = w->r;
+    const struct server_stats *s = &r->stats;
+    buf_printf(w->out, "zk_version\t%s\nzk_server_state\tstandalone\n",
+               r->config.version ? r->config.version : "");
+    buf_printf(w->out, "zk_avg_latency\t");
+    print_average(w->out, s->total_latency_ms, s->latency_count);
+    buf_printf(w->out, "\n");
+    print_gauge(w, "max_latency", s->max_latency_ms);
+    print_gauge(w, "min_latency", min_or_zero(s->min_latency_ms));
+    print_gauge(w, "packets_received", (int64_t)s->received);
+    print_gauge(w, "packets_sent", (int64_t)s->sent);
+    print_gauge(w, "num_alive_connections", (int64_t)r->conns.count);
+    print_gauge(w, "outstanding_requests", (int64_t)r->queued);
+    print_gauge(w, "znode_count", (int64_t)shown_znodes(r));
+    print_gauge(w, "watch_count", (int64_t)watch_count(r->watches));
+    print_gauge(w, "ephemerals_count", (int64_t)tree_ephemeral_count(r->tree));
+    print_gauge(w, "approximate_data_size", (int64_t)tree_data_bytes(r->tree));
+    print_gauge(w, "open_file_descriptor_count", w->process->open_fds);
+    print_gauge(w, "max_file_descriptor_count", w->process->max_fds);
+    print_gauge(w, "global_sessions", (int64_t)r->sessions.count);
+    print_gauge(w, "local_sessions", 0);
+    print_gauge(w, "uptime", r->mono_ms - r->started_ms);
+    print_gauge(w, "auth_failed_count", (int64_t)s->auth_failed);
+    buf_printf(w->out, "zk_connection_drop_probability\t0.0\n");
+    print_gauge(w, "outstanding_tls_handshake", 0);
+    print_gauge(w, "last_client_response_size", s->last_reply_bytes);
+    print_gauge(w, "max_client_response_size", s->max_reply_bytes);
+    print_gauge(w, "min_client_response_size", s->min_reply_bytes);
+    print_gauge(w, "non_mtls_local_conn_count", 0);
+    print_gauge(w, "non_mtls_remote_conn_count", 0);
+}
+
+/* The session's due time is a Java Date there; here it is counted from now. */
+static void word_dump(const struct word *w) {
+    const struct replica *r = w->r;
+    buf_printf(w->out, "SessionTracker dump:\nSession Sets (%llu)/(%llu):\n",
+               (unsigned long long)r->sessions.count, (unsigned long long)r->sessions.count);
+    for (const struct session *s = r->sessions.all; s; s = s->next)
+        buf_printf(w->out, "1 expire in %lld ms:\n\t0x%llx\n",
+                   (long long)(s->expires_ms - r->sessions.clock_ms), (unsigned long long)s->id);
+    buf_printf(w->out, "ephemeral nodes dump:\nSessions with Ephemerals (%llu):\n",
+               (unsigned long long)tree_owner_count(r->tree));
+    for (const struct session *s = r->sessions.all; s; s = s->next) {
+        void *at = NULL;
+        for (const struct znode *n; (n = tree_next_ephemeral(r->tree, s->id, &at));) {
+            if (n && w->out->len > WORD_BYTES_MAX)
+                return;
+            struct blob *path = znode_path(n);
+            buf_printf(w->out, "\t%.*s\n", (int)path->len, (const char *)path->bytes);
+            blob_unref(path);
+        }
+    }
+    buf_printf(w->out, "Connections dump:\nConnections Sets (%llu)/(%llu):\n",
+               (unsigned long long)r->conns.count, (unsigned long long)r->conns.count);
+    for (const struct conn *c = r->conns.all; c; c = c->next) {
+        buf_printf(w->out, "\tip: ");
+        print_addr(w->out, c);
+        buf_printf(w->out, " sessionId: 0x%llx\n",
+                   (unsigned long long)(c->session ? c->session->id : 0));
+    }
+}
+
+static const struct {
+    const char *name;
+    void (*fn)(const struct word *w);
+    bool always; /* answered before this replica serves, too */
+} words[] = {
+    {"ruok", word_ruok, true},  {"isro", word_isro, true},  {"srvr", word_srvr, false},
+    {"stat", word_stat, false}, {"mntr", word_mntr, false}, {"conf", word_conf, false},
+    {"cons", word_cons, false}, {"crst", word_crst, false}, {"srst", word_srst, false},
+    {"dirs", word_dirs, false}, {"envi", word_envi, true},  {"wchs", word_wchs, false},
+    {"dump", word_dump, false},
+};
+
+/* Words that ZooKeeper knows and this version does not answer, whatever the whitelist says. */
+static const char *const unanswered[] = {"wchc", "wchp", "hash", "gtmk", "stmk"};
+
+static bool whitelisted(const struct replica *r, struct slice word) {
+    const char *list = r->config.word_whitelist ? r->config.word_whitelist : default_whitelist;
+    while (*list) {
+        size_t n = strcspn(list, ", \t");
+        struct slice entry = {(const uint8_t *)list, (int32_t)n};
+        if (slice_equal(entry, word) || slice_equal_str(entry, "*"))
+            return true;
+        list += n;
+        list += strspn(list, ", \t");
+    }
+    return false;
+}
+
+/* False for what is no word at all. */
+static bool answer_word(const struct word *w, struct slice name) {
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        if (!slice_equal_str(name, words[i].name))
+            continue;
+        if (!whitelisted(w->r, name))
+            break;
+        if (!w->r->serving && !words[i].always)
+            buf_printf(w->out, "%s", not_serving);
+        else
+            words[i].fn(w);
+        return true;
+    }
+    bool known = false;
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        known = known || slice_equal_str(name, words[i].name);
+    for (size_t i = 0; i < sizeof unanswered / sizeof unanswered[0]; i++)
+        known = known || slice_equal_str(name, unanswered[i]);
+    if (known)
+        buf_printf(w->out, "%.4s is not executed because it is not in the whitelist.",
+                   (const char *)name.p);
+    return known;
+}
+
+void admin_word(struct replica *r, struct conn *c, struct slice word,
+                const struct process_info *process) {
+    static const struct process_info nothing;
+    struct buf text = BUF_INIT;
+    struct word w = {.r = r, .conn = c, .process = process ? process : &nothing, .out = &text};
+    c->stats.received++;
+    r->stats.received++;
+    if (answer_word(&w, word)) {
+        out_send(&r->out, c->id, text.data, text.len);
+        core_close_conn(r, c, LOG_DEBUG, "its word is answered");
+    } else {
+        core_close_conn(r, c, LOG_INFO, "an unknown word");
+    }
+    buf_close(&text);
+}
