@@ -501,6 +501,21 @@ START_TEST(segment_names_are_parsed_strictly) {
 }
 END_TEST
 
+START_TEST(a_frame_is_valid_in_its_segment_and_in_its_place_only) {
+    struct buf b = BUF_INIT;
+    size_t at = wal_frame_begin(&b, WAL_MAGIC_RECORD);
+    buf_put(&b, "body", 4);
+    wal_frame_end(&b, at);
+    ck_assert_uint_eq(b.len, wal_frame_size(4));
+    wal_frame_stamp(b.data, b.len, 77, 64);
+    ck_assert(wal_frame_valid(b.data, b.len, 77, 64));
+    ck_assert(!wal_frame_valid(b.data, b.len, 77, 72));
+    ck_assert(!wal_frame_valid(b.data, b.len, 78, 64));
+    ck_assert(!wal_frame_valid(b.data, b.len - 1, 77, 64));
+    buf_close(&b);
+}
+END_TEST
+
 START_TEST(zero_pieces_are_counted_by_sectors_of_the_file) {
     uint8_t p[3 * WAL_SECTOR_BYTES] = {0};
     ck_assert_uint_eq(wal_zero_pieces(p, sizeof p, 0), 3);
@@ -531,6 +546,7 @@ static void add_fair_weather(TCase *t) {
     tcase_add_test(t, a_batch_whose_sync_failed_and_that_a_start_read_is_durable_then);
     tcase_add_test(t, without_sync_nothing_is_synced);
     tcase_add_test(t, segment_names_are_parsed_strictly);
+    tcase_add_test(t, a_frame_is_valid_in_its_segment_and_in_its_place_only);
     tcase_add_test(t, zero_pieces_are_counted_by_sectors_of_the_file);
 }
 

@@ -18,13 +18,14 @@ static bool batch(struct world *w, size_t n, size_t payload_bytes) {
     return world_sync(w) == 0;
 }
 
-/* Makes directories, a first segment, several more, batches within a sector and over many, closes,
+/* Makes directories, a first segment, several more, batches within a sector and over many, at
+ * the beginning of a segment too, closes,
  * starts, goes on in a new epoch. False when the power went. */
 static bool script(struct world *w) {
     w->segment_bytes = 8192;
     if (world_open(w) < 0)
         return false;
-    const size_t sizes[] = {10, 40, 700, 5000, 100, 1500, 3000, 20};
+    const size_t sizes[] = {10, 40, 700, 5000, 1500, 3000, 9000, 20, 100};
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
         if (!batch(w, 1 + i % 4, sizes[i]))
             return false;

@@ -276,6 +276,23 @@ START_TEST(a_sector_that_reads_as_zeros_in_the_last_batch_is_torn_and_in_an_earl
 }
 END_TEST
 
+START_TEST(a_torn_last_batch_does_not_hide_a_broken_mark_before_it) {
+    world_batch(&w, 2);
+    w.payload_bytes = 3000;
+    world_batch(&w, 2);
+    world_wal_close(&w);
+    struct place places[16];
+    const char *path = world_segment(&w, 0);
+    ck_assert_uint_eq(find_places(path, places, 16), 6);
+    ck_assert(places[2].mark);
+    uint8_t zeros[WAL_SECTOR_BYTES] = {0};
+    mem_files_put(w.files, path, 4096, zeros, sizeof zeros);
+    mem_files_flip_bit(w.files, path, (places[2].at + 20) * 8);
+    w.durable = 2;
+    ck_assert_int_eq(start(&w), REFUSED);
+}
+END_TEST
+
 START_TEST(data_full_of_zeros_does_not_make_damage_look_torn) {
     struct log_record epoch = {.kind = LOG_EPOCH, .zxid = zxid_make(1, 0), .payload = SLICE_NULL};
     static const uint8_t zeros[8192];
@@ -375,6 +392,7 @@ Suite *unit_suite(void) {
     tcase_add_test(t, intact_records_behind_which_the_mark_is_torn_are_kept);
     tcase_add_test(
         t, a_sector_that_reads_as_zeros_in_the_last_batch_is_torn_and_in_an_earlier_one_damage);
+    tcase_add_test(t, a_torn_last_batch_does_not_hide_a_broken_mark_before_it);
     tcase_add_test(t, data_full_of_zeros_does_not_make_damage_look_torn);
     tcase_add_test(t, a_frame_in_another_place_is_no_frame);
     tcase_add_test(t, damage_in_any_segment_but_the_last_is_refused);
