@@ -5,6 +5,7 @@
 /* The least that an element takes: a string is its length, an ACL is the perms and two strings. */
 #define STRING_MIN_BYTES 4
 #define ACL_MIN_BYTES 12
+#define USER_MIN_BYTES 8
 
 int32_t jute_read_int(struct cursor *c) { return (int32_t)cursor_u32be(c); }
 
@@ -75,6 +76,11 @@ static void skip_acl(struct cursor *c) {
     skip_string(c);
 }
 
+static void skip_user(struct cursor *c) {
+    skip_string(c);
+    skip_string(c);
+}
+
 static struct jvec read_vector(struct cursor *c, size_t min_bytes, void (*skip)(struct cursor *c)) {
     const struct jvec null_vector = {-1, SLICE_NULL};
     int32_t count = jute_read_int(c);
@@ -99,6 +105,10 @@ struct jvec jute_read_strings(struct cursor *c) {
 
 struct jvec jute_read_acls(struct cursor *c) {
     return read_vector(c, ACL_MIN_BYTES, skip_acl);
+}
+
+struct jvec jute_read_users(struct cursor *c) {
+    return read_vector(c, USER_MIN_BYTES, skip_user);
 }
 
 void jute_write_jvec(struct buf *b, struct jvec v) {

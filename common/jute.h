@@ -33,8 +33,11 @@ struct jvec {
 struct jvec jute_read_strings(struct cursor *c);
 /* Reads a vector<ACL>, likewise. */
 struct jvec jute_read_acls(struct cursor *c);
+/* Reads a vector<ClientInfo>, likewise: each element is two strings, the scheme and the user. */
+struct jvec jute_read_users(struct cursor *c);
 void jute_write_jvec(struct buf *b, struct jvec v);
-/* Steps through a vector of strings: *at starts at 0 (a byte offset into items). */
+/* Steps through a vector of strings: *at starts at 0 (a byte offset into items). Of a vector of
+ * users it gives the two strings of each in turn. */
 bool jvec_next_string(const struct jvec *v, int32_t *at, struct slice *ret_string);
 
 #endif

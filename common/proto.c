@@ -15,6 +15,7 @@ enum field_kind {
     FIELD_STAT,
     FIELD_ACLS,
     FIELD_STRS,
+    FIELD_USERS,
 };
 
 struct field {
@@ -84,6 +85,9 @@ static void read_field(struct cursor *c, enum field_kind kind, void *at) {
     case FIELD_STRS:
         *(struct jvec *)at = jute_read_strings(c);
         break;
+    case FIELD_USERS:
+        *(struct jvec *)at = jute_read_users(c);
+        break;
     case FIELD_END:
         break;
     }
@@ -113,6 +117,7 @@ static void write_field(struct buf *b, enum field_kind kind, const void *at) {
         break;
     case FIELD_ACLS:
     case FIELD_STRS:
+    case FIELD_USERS:
         jute_write_jvec(b, *(const struct jvec *)at);
         break;
     case FIELD_END:

@@ -16,6 +16,7 @@
 #define PROTO_TYPE_STAT(n) struct zstat n;
 #define PROTO_TYPE_ACLS(n) struct jvec n;
 #define PROTO_TYPE_STRS(n) struct jvec n;
+#define PROTO_TYPE_USERS(n) struct jvec n;
 #define F(kind, n) PROTO_TYPE_##kind(n)
 #define RECORD(name, fields)                                                                       \
     struct proto_##name {                                                                          \

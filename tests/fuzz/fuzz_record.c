@@ -23,6 +23,14 @@ static void walk_strings(const struct jvec *v) {
     CHECK(count == (v->count > 0 ? v->count : 0));
 }
 
+static void walk_users(const struct jvec *v) {
+    struct slice s;
+    int32_t count = 0;
+    for (int32_t at = 0; jvec_next_string(v, &at, &s); count++)
+        touch(s);
+    CHECK(count == (v->count > 0 ? 2 * v->count : 0));
+}
+
 static void walk_acls(const struct jvec *v) {
     struct acl_entry e;
     int32_t count = 0;
@@ -45,6 +53,7 @@ static void walk_acls(const struct jvec *v) {
 #define WALK_BUF(n) touch(r->n);
 #define WALK_STAT(n)
 #define WALK_ACLS(n) walk_acls(&r->n);
+#define WALK_USERS(n) walk_users(&r->n);
 #define WALK_STRS(n) walk_strings(&r->n);
 #define F(kind, n) WALK_##kind(n)
 #define RECORD(name, fields)                                                                       \

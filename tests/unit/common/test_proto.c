@@ -38,6 +38,17 @@ static struct jvec acls_of(int turn, struct buf *items) {
     return (struct jvec){turn - 1, {items->data, (int32_t)items->len}};
 }
 
+static struct jvec users_of(int turn, struct buf *items) {
+    buf_init(items, 0);
+    if (turn == 0)
+        return (struct jvec){-1, SLICE_NULL};
+    for (int i = 0; i < turn - 1; i++) {
+        jute_write_slice(items, text_of(turn));
+        jute_write_slice(items, i == 1 ? SLICE_NULL : text_of(turn));
+    }
+    return (struct jvec){turn - 1, {items->data, (int32_t)items->len}};
+}
+
 static struct zstat some_stat(void) {
     int64_t v = 0x0102030405060708LL * ++next_value;
     return (struct zstat){.czxid = v,
@@ -67,6 +78,7 @@ static int vector_count;
 #define FILL_BUF(n) r->n = text_of(turn);
 #define FILL_STAT(n) r->n = some_stat();
 #define FILL_ACLS(n) r->n = acls_of(turn, &vectors[vector_count++]);
+#define FILL_USERS(n) r->n = users_of(turn, &vectors[vector_count++]);
 #define FILL_STRS(n) r->n = strings_of(turn, &vectors[vector_count++]);
 #define F(kind, n) FILL_##kind(n)
 #define RECORD(name, fields)                                                                       \
@@ -102,6 +114,7 @@ static bool same_stat(const struct zstat *a, const struct zstat *b) {
 #define SAME_BUF(n) &&slice_equal(a->n, b->n)
 #define SAME_STAT(n) &&same_stat(&a->n, &b->n)
 #define SAME_ACLS(n) &&same_vector(a->n, b->n)
+#define SAME_USERS(n) &&same_vector(a->n, b->n)
 #define SAME_STRS(n) &&same_vector(a->n, b->n)
 #define F(kind, n) SAME_##kind(n)
 #define RECORD(name, fields)                                                                       \
@@ -115,7 +128,7 @@ static bool same_stat(const struct zstat *a, const struct zstat *b) {
 
 #define F(kind, n) +OPT_##kind
 enum { OPT_INT, OPT_LONG = 0, OPT_BOOL = 0, OPT_OPTBOOL = 1, OPT_STR = 0 };
-enum { OPT_BUF, OPT_STAT = 0, OPT_ACLS = 0, OPT_STRS = 0 };
+enum { OPT_BUF, OPT_STAT = 0, OPT_ACLS = 0, OPT_STRS = 0, OPT_USERS = 0 };
 
 static const struct {
     const char *name;
@@ -325,8 +338,9 @@ START_TEST(a_count_is_bounded_by_the_bytes_that_are_left) {
     ck_assert(refuses(PROTO_get_children_response, "\x7f\xff\xff\xff\0\0\0\0", 8));
     ck_assert(refuses(PROTO_get_children_response, "\0\0\0\2\0\0\0\0", 8));
     ck_assert(!refuses(PROTO_get_children_response, "\0\0\0\1\0\0\0\0", 8));
-    ck_assert(refuses(PROTO_who_am_i_response, "\0\0\0\1\0\0\0\1\0\0\0\0", 12));
-    ck_assert(!refuses(PROTO_who_am_i_response, "\0\0\0\1\0\0\0\1\0\0\0\0\0\0\0\0", 16));
+    ck_assert(refuses(PROTO_get_acl_response, "\0\0\0\1\0\0\0\1\0\0\0\0", 12));
+    ck_assert(refuses(PROTO_who_am_i_response, "\0\0\0\1\0\0\0\0", 8));
+    ck_assert(!refuses(PROTO_who_am_i_response, "\0\0\0\1\0\0\0\0\0\0\0\0", 12));
 }
 END_TEST
 
