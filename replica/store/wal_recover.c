@@ -370,7 +370,8 @@ static int repair(struct recovery *rec, bool no_sync) {
     }
     if (no_sync)
         return 0;
-    err = files->sync_dir(files->ctx, rec->dir);
+    if (rec->has_empty)
+        err = files->sync_dir(files->ctx, rec->dir);
     if (err == 0 && rec->count > 0)
         err = write_last_batch_again(rec);
     if (err < 0)

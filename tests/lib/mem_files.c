@@ -195,14 +195,61 @@ static void change_name(struct mem_files *f, int name, int inode, uint64_t numbe
     f->journal[f->journal_count++] = (struct change){(size_t)name, inode, number};
 }
 
-/* Brings the first n changes to the disk. */
-static void journal_write(struct mem_files *f, size_t n) {
-    for (size_t i = 0; i < n; i++)
+/* Brings the changes that `keep` names to the disk and takes them out of the journal. */
+static void journal_write(struct mem_files *f, const bool *keep) {
+    size_t left = 0;
+    for (size_t i = 0; i < f->journal_count; i++) {
+        if (keep[i])
+            f->names[f->journal[i].name].disk = f->journal[i].inode;
+        else
+            f->journal[left++] = f->journal[i];
+    }
+    f->journal_count = left;
+}
+
+static void journal_write_all(struct mem_files *f) {
+    for (size_t i = 0; i < f->journal_count; i++)
         f->names[f->journal[i].name].disk = f->journal[i].inode;
-    if (n == 0)
-        return;
-    memmove(f->journal, f->journal + n, (f->journal_count - n) * sizeof *f->journal);
-    f->journal_count -= n;
+    f->journal_count = 0;
+}
+
+static bool same_dir(const char *a, const char *b) {
+    const char *slash = strrchr(a, '/');
+    size_t n = slash == NULL ? 0 : (size_t)(slash - a) + 1;
+    return strncmp(a, b, n) == 0 && strchr(b + n, '/') == NULL;
+}
+
+/* Of each directory's changes a prefix reaches the disk; a rename does so as a whole. */
+static void journal_tear(struct mem_files *f, uint64_t *seed) {
+    bool *keep = mem_zalloc(f->journal_count + 1);
+    for (size_t i = 0; i < f->journal_count; i++) {
+        const struct change *c = &f->journal[i];
+        keep[i] = random_next(seed) % 4 > 0;
+        for (size_t k = 0; k < i; k++) {
+            bool together = f->journal[k].number == c->number;
+            if (together)
+                keep[i] = keep[k];
+            else if (!keep[k] &&
+                     same_dir(f->names[f->journal[k].name].path, f->names[c->name].path))
+                keep[i] = false;
+        }
+    }
+    journal_write(f, keep);
+    mem_free(keep);
+}
+
+/* A directory that the disk has lost takes along what is in it. */
+static void drop_orphans(struct mem_files *f) {
+    for (bool dropped = true; dropped;) {
+        dropped = false;
+        for (size_t i = 0; i < f->name_count; i++) {
+            struct name *n = &f->names[i];
+            if (n->now >= 0 && !parent_there(f, n->path)) {
+                n->now = n->disk = -1;
+                dropped = true;
+            }
+        }
+    }
 }
 
 /* ---- faults ---- */
@@ -405,13 +452,18 @@ static int mem_sync_dir(void *ctx, const char *path) {
         return err;
     if (!dir_there(f, path))
         return -ENOENT;
-    size_t n = 0;
-    for (size_t i = 0; i < f->journal_count; i++)
-        if (in_dir(f->names[f->journal[i].name].path, path))
-            n = i + 1;
-    while (n > 0 && n < f->journal_count && f->journal[n].number == f->journal[n - 1].number)
-        n++;
-    journal_write(f, n);
+    bool *keep = mem_zalloc(f->journal_count + 1);
+    for (size_t i = 0; i < f->journal_count; i++) {
+        const struct change *c = &f->journal[i];
+        keep[i] = in_dir(f->names[c->name].path, path);
+        /* Both halves of a rename, in either directory. */
+        if (keep[i] && i > 0 && f->journal[i - 1].number == c->number)
+            keep[i - 1] = true;
+        if (i > 0 && keep[i - 1] && f->journal[i - 1].number == c->number)
+            keep[i] = true;
+    }
+    journal_write(f, keep);
+    mem_free(keep);
     return (int)call_done(f, 0);
 }
 
@@ -534,18 +586,14 @@ void mem_files_kill(struct mem_files *f) {
 
 void mem_files_power_cut(struct mem_files *f, enum mem_cut cut, uint64_t seed) {
     mem_files_kill(f);
-    size_t names = 0;
     if (cut == MEM_CUT_KEEP)
-        names = f->journal_count;
+        journal_write_all(f);
     else if (cut == MEM_CUT_TEAR)
-        names = (size_t)(random_next(&seed) % (f->journal_count + 1));
-    while (names > 0 && names < f->journal_count &&
-           f->journal[names].number == f->journal[names - 1].number)
-        names++;
-    journal_write(f, names);
+        journal_tear(f, &seed);
     f->journal_count = 0;
     for (size_t i = 0; i < f->name_count; i++)
         f->names[i].now = f->names[i].disk;
+    drop_orphans(f);
     for (size_t i = 0; i < f->inode_count; i++) {
         if (cut == MEM_CUT_KEEP)
             inode_sync(&f->inodes[i]);
@@ -600,12 +648,12 @@ static void set_name(struct mem_files *f, const char *path, int inode) {
 }
 
 void mem_files_remove(struct mem_files *f, const char *path) {
-    journal_write(f, f->journal_count);
+    journal_write_all(f);
     set_name(f, path, -1);
 }
 
 void mem_files_move(struct mem_files *f, const char *from, const char *to) {
-    journal_write(f, f->journal_count);
+    journal_write_all(f);
     set_name(f, to, inode_of(f, from));
     set_name(f, from, -1);
 }

@@ -35,7 +35,7 @@ bool mem_files_fault_happened(const struct mem_files *f);
 enum mem_cut {
     MEM_CUT_KEEP, /* the disk had everything by luck */
     MEM_CUT_LOSE, /* nothing that was not synced is there */
-    MEM_CUT_TEAR, /* of each file some sectors, of the names a prefix: by `seed` */
+    MEM_CUT_TEAR, /* of each file some sectors, of each directory's changes a prefix: by `seed` */
 };
 /* Power off and on: handles and locks are gone, the cache is what the disk holds. */
 void mem_files_power_cut(struct mem_files *f, enum mem_cut cut, uint64_t seed);

@@ -145,6 +145,22 @@ START_TEST(a_renamed_file_has_one_name_after_any_power_cut) {
 }
 END_TEST
 
+START_TEST(a_synced_file_is_lost_with_a_directory_that_was_not) {
+    ck_assert_int_eq(e->mkdir(e->ctx, "/d", 0700), 0);
+    int fd = make("/d/x");
+    ck_assert_int_eq(e->sync(e->ctx, fd), 0);
+    ck_assert_int_eq(e->sync_dir(e->ctx, "/d"), 0);
+    struct mem_files *g = mem_files_clone(f);
+    mem_files_power_cut(g, MEM_CUT_LOSE, 0);
+    size_t size = 0;
+    ck_assert_ptr_null(mem_files_bytes(g, "/d/x", &size));
+    mem_files_free(g);
+    ck_assert_int_eq(e->sync_dir(e->ctx, "/"), 0);
+    mem_files_power_cut(f, MEM_CUT_LOSE, 0);
+    ck_assert_uint_eq(size_of("/d/x"), 0);
+}
+END_TEST
+
 START_TEST(truncated_bytes_read_as_zeros_when_the_file_grows_again) {
     int fd = make("/a");
     ck_assert_int_eq(e->pwrite(e->ctx, fd, "abcdef", 6, 0), 0);
@@ -189,6 +205,7 @@ Suite *unit_suite(void) {
     tcase_add_test(t, a_failed_sync_forgets_what_it_had_to_write);
     tcase_add_test(t, the_power_goes_before_or_after_the_nth_call);
     tcase_add_test(t, a_renamed_file_has_one_name_after_any_power_cut);
+    tcase_add_test(t, a_synced_file_is_lost_with_a_directory_that_was_not);
     tcase_add_test(t, truncated_bytes_read_as_zeros_when_the_file_grows_again);
     tcase_add_test(t, a_listing_has_the_names_of_one_directory);
     suite_add_tcase(s, t);

@@ -431,6 +431,36 @@ START_TEST(a_segment_under_another_name_is_refused) {
 }
 END_TEST
 
+START_TEST(the_only_segment_under_another_name_is_refused) {
+    world_batch(&w, 3);
+    world_wal_close(&w);
+    mem_files_move(w.files, DIR "/log.0000000100000000", DIR "/log.0000000200000000");
+    refused(-EBADMSG);
+    ck_assert(why_has("another name"));
+}
+END_TEST
+
+START_TEST(a_segment_whose_first_record_is_not_the_one_of_its_name_is_refused) {
+    struct wal_header h = {.version = WAL_VERSION, .first_zxid = zxid_make(1, 0)};
+    uint8_t bytes[WAL_HEADER_BYTES];
+    uint64_t identity = wal_header_encode(&h, bytes);
+    struct log_record r = {.kind = LOG_EPOCH, .zxid = zxid_make(2, 0), .payload = SLICE_NULL};
+    struct buf b = BUF_INIT;
+    size_t at = wal_frame_begin(&b, WAL_MAGIC_RECORD);
+    log_record_encode(&b, &r);
+    wal_frame_end(&b, at);
+    wal_frame_stamp(b.data, b.len, identity, WAL_HEADER_BYTES);
+    const struct env_files *e = mem_files_env(w.files);
+    const char *path = DIR "/log.0000000100000000";
+    e->close(e->ctx, e->open(e->ctx, path, O_RDWR | O_CREAT, 0600));
+    mem_files_put(w.files, path, 0, bytes, sizeof bytes);
+    mem_files_put(w.files, path, WAL_HEADER_BYTES, b.data, b.len);
+    buf_close(&b);
+    refused(-EBADMSG);
+    ck_assert(why_has("named after"));
+}
+END_TEST
+
 START_TEST(a_segment_of_another_log_is_refused) {
     many_segments();
     struct world other;
@@ -564,6 +594,8 @@ static void add_refusals(TCase *t) {
     tcase_add_test(t, a_missing_segment_is_refused_by_its_name);
     tcase_add_test(t, a_missing_first_segment_is_refused);
     tcase_add_test(t, a_segment_under_another_name_is_refused);
+    tcase_add_test(t, the_only_segment_under_another_name_is_refused);
+    tcase_add_test(t, a_segment_whose_first_record_is_not_the_one_of_its_name_is_refused);
     tcase_add_test(t, a_segment_of_another_log_is_refused);
     tcase_add_test(t, other_files_in_the_directory_are_left_alone);
     tcase_add_test(t, an_error_while_opening_says_what_failed_and_leaves_the_log);

@@ -135,24 +135,35 @@ START_TEST(the_process_is_killed_at_any_call_and_what_the_next_reads_is_durable)
 }
 END_TEST
 
-/* A second power cut at each call of the start after the first. */
+/* A second power cut before or after the nth call of the start after the first. False when it
+ * passed. */
+static bool cut_the_start(const struct world *cut, uint64_t n, enum mem_fault fault,
+                          uint64_t seed) {
+    struct world w;
+    world_clone(cut, &w);
+    mem_files_fault(w.files, n, fault, 0);
+    int err = world_open(&w);
+    bool happened = mem_files_fault_happened(w.files);
+    ck_assert(err == 0 || happened);
+    world_wal_close(&w);
+    mem_files_power_cut(w.files, MEM_CUT_TEAR, seed);
+    restart(&w);
+    check_goes_on(&w);
+    world_close(&w);
+    return happened;
+}
+
 static void cut_the_start_everywhere(const struct world *stopped, uint64_t seed) {
     struct world cut;
     world_clone(stopped, &cut);
-    mem_files_power_cut(cut.files, MEM_CUT_TEAR, seed);
+    mem_files_power_cut(cut.files, seed % 2 == 0 ? MEM_CUT_TEAR : MEM_CUT_KEEP, seed);
     bool happened = true;
     for (uint64_t n = 1; happened; n++) {
-        struct world w;
-        world_clone(&cut, &w);
-        mem_files_fault(w.files, n, n % 2 == 0 ? MEM_FAULT_CUT_BEFORE : MEM_FAULT_CUT_AFTER, 0);
-        int err = world_open(&w);
-        happened = mem_files_fault_happened(w.files);
-        ck_assert(err == 0 || happened);
-        world_wal_close(&w);
-        mem_files_power_cut(w.files, MEM_CUT_TEAR, seed + n);
-        restart(&w);
-        check_goes_on(&w);
-        world_close(&w);
+        happened = false;
+        for (uint64_t k = 0; k < 4; k++)
+            if (cut_the_start(&cut, n, k % 2 == 0 ? MEM_FAULT_CUT_BEFORE : MEM_FAULT_CUT_AFTER,
+                              seed * 1000 + n * 10 + k))
+                happened = true;
     }
     world_close(&cut);
 }
@@ -162,7 +173,8 @@ START_TEST(the_power_goes_again_at_any_call_of_the_start) {
     for (bool happened = true; happened; n++) {
         struct world w;
         happened = run_with_fault(&w, n, MEM_FAULT_CUT_AFTER);
-        cut_the_start_everywhere(&w, n);
+        cut_the_start_everywhere(&w, 2 * n);
+        cut_the_start_everywhere(&w, 2 * n + 1);
         world_close(&w);
     }
 }
