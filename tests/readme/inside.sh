@@ -18,14 +18,15 @@ fi
 holds "README: $first" bash -c "$first"
 if mounted /zk; then ok "README: /zk is mounted"; else not_ok "README: /zk is mounted"; fi
 while IFS= read -r line; do
-    want=''
-    [[ $line =~ [[:space:]][[:space:]]#\ (.*)$ ]] && want=${BASH_REMATCH[1]}
+    want='' command=$line
+    [[ $line =~ ^(.*[^[:space:]])[[:space:]]+[[:space:]]#\ (.*)$ ]] &&
+        command=${BASH_REMATCH[1]} want=${BASH_REMATCH[2]}
     got=$(timeout 20 bash -c "$line" 2>&1 </dev/null)
     status=$?
     if ((status == 0)) && [[ $got == "$want" ]]; then
-        ok "README: ${line%%  #*}"
+        ok "README: $command"
     else
-        not_ok "README: ${line%%  #*}" "status $status, wanted <$want>, got <$got>"
+        not_ok "README: $command" "status $status, wanted <$want>, got <$got>"
     fi
 done <<<"$session"
 holds "README: $last" bash -c "$last"
