@@ -114,6 +114,8 @@ static bool on_reply(struct client *c, const struct proto_reply_header *h, struc
     if (!r || r->xid != h->xid)
         return false;
     note_reply_zxid(c, h->zxid);
+    if (h->err == ZK_SESSIONEXPIRED && !r->is_write)
+        return false; /* Refused before the expiry was told: the new session gets it. */
     creq_list_pop(&c->sent);
     client_watch_answered(c, r, h->err);
     struct slice record = SLICE_NULL;
@@ -121,7 +123,7 @@ static bool on_reply(struct client *c, const struct proto_reply_header *h, struc
         record = (struct slice){.p = in->p, .len = (int32_t)cursor_left(in)};
     client_answer(c, r, h->err, h->zxid, record);
     client_free_request(r);
-    return true;
+    return h->err != ZK_SESSIONEXPIRED;
 }
 
 /* False when the connection cannot go on: the frame is malformed or answers nothing that was asked.

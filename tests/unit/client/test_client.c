@@ -1,0 +1,666 @@
+/* The pure client session: connections, handshakes, requests. */
+#include "tests/lib/unit.h"
+#include "tests/unit/client/driver.h"
+
+#include <string.h>
+
+static struct driver d;
+
+static void one_server(void) { driver_init(&d, 1, 9000); }
+
+static void three_servers(void) { driver_init(&d, 3, 9000); }
+
+static void established(void) {
+    one_server();
+    driver_establish(&d);
+}
+
+static void teardown(void) { driver_close(&d); }
+
+static void assert_reply(uint64_t token, int32_t err) {
+    const struct client_update *u = driver_reply_to(&d, token);
+    ck_assert_msg(u, "no reply to %d", (int)token);
+    ck_assert_int_eq(u->err, err);
+}
+
+static struct driver_frame take(void) {
+    struct driver_frame f;
+    ck_assert(driver_take(&d, true, &f));
+    return f;
+}
+
+static void assert_nothing_sent(void) {
+    struct driver_frame f;
+    ck_assert(!driver_take(&d, true, &f));
+}
+
+static struct proto_connect_request take_connect_request(void) {
+    struct driver_frame f;
+    static struct proto_connect_request req;
+    ck_assert(driver_take(&d, false, &f));
+    ck_assert_int_eq(f.body.len, 45);
+    struct cursor in;
+    cursor_init(&in, f.body.p, (size_t)f.body.len);
+    ck_assert(proto_decode(&in, PROTO_connect_request, &req));
+    return req;
+}
+
+/* The connection breaks, and comes back in the same session. */
+static void reconnect(void) {
+    driver_event(&d, CE_LOST);
+    while (!driver_find(&d, CU_CONNECT))
+        driver_sleep(&d);
+    driver_event(&d, CE_CONNECTED);
+    driver_drop_sent(&d);
+    driver_connect_response(&d, 0x1234, 9000);
+}
+
+START_TEST(the_first_tick_connects_to_the_first_server) {
+    driver_event(&d, CE_TICK);
+    ck_assert_int_eq(driver_find(&d, CU_CONNECT)->server, 0);
+    ck_assert_int_eq(client_state(d.c), CLIENT_CONNECTING);
+}
+END_TEST
+
+START_TEST(a_new_session_is_asked_for_with_protocol_0_and_the_timeout) {
+    driver_event(&d, CE_TICK);
+    driver_event(&d, CE_CONNECTED);
+    ck_assert_int_eq(driver_find(&d, CU_STATE)->state, CLIENT_HANDSHAKE);
+    struct proto_connect_request req = take_connect_request();
+    ck_assert_int_eq(req.protocol_version, 0);
+    ck_assert_int_eq(req.timeout_ms, 9000);
+    ck_assert_int_eq(req.session_id, 0);
+    ck_assert_int_eq(req.last_zxid_seen, 0);
+    ck_assert(req.has_read_only && !req.read_only);
+}
+END_TEST
+
+START_TEST(the_answer_gives_the_session_and_the_negotiated_timeout) {
+    driver_event(&d, CE_TICK);
+    driver_event(&d, CE_CONNECTED);
+    driver_connect_response(&d, 0x77, 4000);
+    ck_assert_int_eq(driver_find(&d, CU_STATE)->state, CLIENT_CONNECTED);
+    ck_assert_int_eq(client_session_id(d.c), 0x77);
+    ck_assert_int_eq(client_timeout_ms(d.c), 4000);
+    ck_assert_int_eq(client_server(d.c), 0);
+}
+END_TEST
+
+START_TEST(an_answer_without_the_read_only_byte_will_do) {
+    driver_event(&d, CE_TICK);
+    driver_event(&d, CE_CONNECTED);
+    uint8_t frame[4 + 36] = {0, 0, 0, 36, 0, 0, 0, 0, 0, 0, 0x20, 0};
+    frame[19] = 9; /* session id */
+    frame[23] = 16;
+    driver_bytes(&d, frame, sizeof(frame));
+    ck_assert_int_eq(client_state(d.c), CLIENT_CONNECTED);
+    ck_assert_int_eq(client_session_id(d.c), 9);
+}
+END_TEST
+
+START_TEST(a_reconnect_names_session_password_and_last_zxid) {
+    driver_write(&d, 1, "/a", 0);
+    driver_reply(&d, 1, 0x500000007, 0, SLICE_NULL);
+    driver_event(&d, CE_LOST);
+    while (!driver_find(&d, CU_CONNECT))
+        driver_sleep(&d);
+    driver_event(&d, CE_CONNECTED);
+    struct proto_connect_request req = take_connect_request();
+    ck_assert_int_eq(req.session_id, 0x1234);
+    ck_assert_int_eq(req.last_zxid_seen, 0x500000007);
+    ck_assert_int_eq(req.passwd.len, PASSWD_BYTES);
+    ck_assert_int_eq(req.passwd.p[0], 'p');
+}
+END_TEST
+
+START_TEST(a_server_that_closes_without_an_answer_is_left_for_the_next) {
+    driver_event(&d, CE_TICK);
+    driver_event(&d, CE_CONNECTED);
+    driver_event(&d, CE_LOST);
+    ck_assert_int_eq(driver_find(&d, CU_CONNECT)->server, 1);
+    driver_event(&d, CE_LOST);
+    ck_assert_int_eq(driver_find(&d, CU_CONNECT)->server, 2);
+}
+END_TEST
+
+START_TEST(the_first_server_is_the_one_the_shell_chose) {
+    struct client_config config = {
+        .server_count = 3, .first_server = 2, .timeout_ms = 9000, .max_frame_bytes = 100};
+    client_free(d.c);
+    d.c = client_new(&config);
+    driver_event(&d, CE_TICK);
+    ck_assert_int_eq(driver_find(&d, CU_CONNECT)->server, 2);
+    driver_event(&d, CE_LOST);
+    ck_assert_int_eq(driver_find(&d, CU_CONNECT)->server, 0);
+}
+END_TEST
+
+START_TEST(the_pause_after_each_round_of_servers_grows_to_a_second) {
+    driver_event(&d, CE_TICK);
+    int64_t pause = 0, before = -1;
+    for (int round = 0; round < 10; round++) {
+        for (int i = 0; i < 2; i++) {
+            driver_event(&d, CE_LOST);
+            ck_assert_ptr_nonnull(driver_find(&d, CU_CONNECT));
+        }
+        driver_event(&d, CE_LOST);
+        ck_assert_ptr_null(driver_find(&d, CU_CONNECT));
+        pause = d.deadline - d.now;
+        ck_assert_int_ge(pause, before);
+        ck_assert_int_le(pause, 1000);
+        before = pause;
+        driver_sleep(&d);
+        ck_assert_ptr_nonnull(driver_find(&d, CU_CONNECT));
+    }
+    ck_assert_int_eq(pause, 1000);
+}
+END_TEST
+
+START_TEST(an_attempt_ends_after_its_share_of_the_timeout) {
+    driver_event(&d, CE_TICK);
+    ck_assert_int_eq(d.deadline, d.now + 3000);
+    driver_sleep(&d);
+    ck_assert_ptr_nonnull(driver_find(&d, CU_DISCONNECT));
+    ck_assert_int_eq(driver_find(&d, CU_CONNECT)->server, 1);
+}
+END_TEST
+
+START_TEST(a_server_that_does_not_answer_the_handshake_is_left) {
+    driver_event(&d, CE_TICK);
+    driver_event(&d, CE_CONNECTED);
+    driver_tick(&d, 3000);
+    ck_assert_ptr_nonnull(driver_find(&d, CU_DISCONNECT));
+    ck_assert_int_eq(driver_find(&d, CU_CONNECT)->server, 1);
+    ck_assert_int_eq(client_state(d.c), CLIENT_CONNECTING);
+}
+END_TEST
+
+START_TEST(a_good_connection_that_breaks_is_replaced_at_once) {
+    driver_tick(&d, 2000);
+    driver_event(&d, CE_LOST);
+    ck_assert_int_eq(driver_find(&d, CU_STATE)->state, CLIENT_CONNECTING);
+    ck_assert_ptr_nonnull(driver_find(&d, CU_CONNECT));
+}
+END_TEST
+
+START_TEST(a_server_that_drops_each_connection_at_once_is_not_stormed) {
+    for (int i = 0; i < 8; i++)
+        reconnect();
+    driver_event(&d, CE_LOST);
+    ck_assert_ptr_null(driver_find(&d, CU_CONNECT));
+    ck_assert_int_ge(d.deadline, d.now + 900);
+}
+END_TEST
+
+START_TEST(an_idle_connection_is_pinged_at_a_third_of_the_timeout) {
+    ck_assert_int_eq(d.deadline, d.now + 3000);
+    driver_sleep(&d);
+    struct driver_frame f = take();
+    ck_assert_int_eq(f.xid, XID_PING);
+    ck_assert_int_eq(f.opcode, OP_PING);
+    ck_assert_int_eq(f.body.len, 0);
+}
+END_TEST
+
+START_TEST(a_busy_connection_is_not_pinged) {
+    for (int i = 1; i <= 5; i++) {
+        d.now += 1000;
+        driver_write(&d, (uint64_t)i, "/a", 0);
+        driver_reply(&d, i, i, 0, SLICE_NULL);
+        driver_drop_sent(&d);
+    }
+    driver_event(&d, CE_TICK);
+    assert_nothing_sent();
+}
+END_TEST
+
+START_TEST(a_busy_connection_does_not_set_the_timer_for_every_frame) {
+    size_t deadlines = 0;
+    for (int i = 1; i <= 100; i++) {
+        d.now += 10;
+        driver_write(&d, (uint64_t)i, "/a", d.now + 30000);
+        deadlines += driver_count(&d, CU_DEADLINE);
+        driver_reply(&d, i, i, 0, SLICE_NULL);
+        deadlines += driver_count(&d, CU_DEADLINE);
+    }
+    ck_assert_uint_le(deadlines, 1);
+}
+END_TEST
+
+START_TEST(an_early_tick_asks_for_the_timer_again) {
+    driver_tick(&d, 10);
+    ck_assert_int_le(d.deadline, d.now + 3000);
+}
+END_TEST
+
+START_TEST(a_server_silent_for_two_thirds_of_the_timeout_is_dead) {
+    driver_tick(&d, 3000);
+    driver_tick(&d, 2999);
+    ck_assert_ptr_null(driver_find(&d, CU_DISCONNECT));
+    driver_tick(&d, 1);
+    ck_assert_ptr_nonnull(driver_find(&d, CU_DISCONNECT));
+    ck_assert_int_eq(client_state(d.c), CLIENT_CONNECTING);
+}
+END_TEST
+
+START_TEST(an_answered_ping_keeps_the_connection) {
+    for (int i = 0; i < 10; i++) {
+        driver_tick(&d, 3000);
+        driver_reply(&d, XID_PING, 5, 0, SLICE_NULL);
+    }
+    ck_assert_int_eq(client_state(d.c), CLIENT_CONNECTED);
+    ck_assert_int_eq(client_last_zxid(d.c), 5);
+}
+END_TEST
+
+START_TEST(a_request_goes_out_with_a_rising_xid_and_its_record) {
+    driver_write(&d, 10, "/a", 0);
+    driver_request(&d, 11, OP_GET_DATA, "/b", false, 0);
+    struct driver_frame f = take();
+    ck_assert_int_eq(f.xid, 1);
+    ck_assert_int_eq(f.opcode, OP_SET_DATA);
+    f = take();
+    ck_assert_int_eq(f.xid, 2);
+    ck_assert_int_eq(f.opcode, OP_GET_DATA);
+    struct proto_path_watch_request req;
+    struct cursor in;
+    cursor_init(&in, f.body.p, (size_t)f.body.len);
+    ck_assert(proto_decode(&in, PROTO_path_watch_request, &req));
+    ck_assert(slice_equal_str(req.path, "/b"));
+}
+END_TEST
+
+START_TEST(a_reply_reaches_its_caller_with_zxid_and_record) {
+    driver_request(&d, 42, OP_GET_DATA, "/b", false, 0);
+    driver_reply(&d, 1, 0x99, 0, slice_from_str("record"));
+    assert_reply(42, ZK_OK);
+    ck_assert_int_eq(driver_reply_to(&d, 42)->zxid, 0x99);
+    ck_assert(slice_equal_str(driver_reply_to(&d, 42)->bytes, "record"));
+    ck_assert_int_eq(client_last_zxid(d.c), 0x99);
+}
+END_TEST
+
+START_TEST(an_error_reply_has_no_record) {
+    driver_request(&d, 42, OP_GET_DATA, "/b", false, 0);
+    driver_reply(&d, 1, 0x99, ZK_NONODE, SLICE_NULL);
+    assert_reply(42, ZK_NONODE);
+    ck_assert_int_eq(driver_reply_to(&d, 42)->bytes.len, -1);
+}
+END_TEST
+
+START_TEST(the_zxid_seen_never_goes_back) {
+    driver_request(&d, 1, OP_GET_DATA, "/b", false, 0);
+    driver_request(&d, 2, OP_GET_DATA, "/b", false, 0);
+    driver_reply(&d, 1, 0x99, 0, SLICE_NULL);
+    driver_reply(&d, 2, 0x98, 0, SLICE_NULL);
+    ck_assert_int_eq(client_last_zxid(d.c), 0x99);
+}
+END_TEST
+
+/* Bytes of many replies, an event among them, cut at `cut`. */
+static void feed_cut(size_t cut, size_t step) {
+    driver_init(&d, 1, 9000);
+    driver_establish(&d);
+    struct buf b = BUF_INIT;
+    for (uint64_t i = 1; i <= 3; i++) {
+        driver_request(&d, i, OP_GET_DATA, "/b", false, 0);
+        put_reply(&b, (int32_t)i, (zxid_t)i, 0, slice_from_str("some record"));
+    }
+    size_t replies = 0;
+    for (size_t at = 0; at < b.len;) {
+        size_t n = at == 0 ? cut : step;
+        if (n > b.len - at)
+            n = b.len - at;
+        driver_bytes(&d, b.data + at, n);
+        for (size_t i = 0; i < d.count; i++) {
+            if (d.updates[i].type == CU_REPLY) {
+                ck_assert(slice_equal_str(d.updates[i].bytes, "some record"));
+                ck_assert_uint_eq(d.updates[i].token, ++replies);
+            }
+        }
+        at += n;
+    }
+    ck_assert_uint_eq(replies, 3);
+    ck_assert_int_eq(client_state(d.c), CLIENT_CONNECTED);
+    buf_close(&b);
+}
+
+START_TEST(replies_may_be_cut_at_every_byte) {
+    size_t len = 3 * (4 + 16 + 11);
+    for (size_t cut = 1; cut <= len; cut++) {
+        driver_close(&d);
+        feed_cut(cut, len);
+    }
+    for (size_t step = 1; step < 40; step++) {
+        driver_close(&d);
+        feed_cut(step, step);
+    }
+}
+END_TEST
+
+START_TEST(the_handshake_answer_may_be_cut_and_followed_at_every_byte) {
+    for (int cut = 1; cut < 41; cut++) {
+        driver_close(&d);
+        driver_init(&d, 1, 9000);
+        driver_event(&d, CE_TICK);
+        driver_event(&d, CE_CONNECTED);
+        uint8_t frame[4 + 37] = {0, 0, 0, 37, 0, 0, 0, 0, 0, 0, 0x20, 0};
+        frame[19] = 9;
+        frame[23] = 16;
+        driver_bytes(&d, frame, (size_t)cut);
+        ck_assert_int_eq(client_state(d.c), CLIENT_HANDSHAKE);
+        driver_bytes(&d, frame + cut, sizeof(frame) - (size_t)cut);
+        ck_assert_int_eq(client_state(d.c), CLIENT_CONNECTED);
+    }
+}
+END_TEST
+
+static void assert_dropped(void) {
+    ck_assert_ptr_nonnull(driver_find(&d, CU_DISCONNECT));
+    ck_assert_int_eq(client_state(d.c), CLIENT_CONNECTING);
+}
+
+START_TEST(a_reply_that_answers_nothing_drops_the_connection) {
+    driver_reply(&d, 7, 1, 0, SLICE_NULL);
+    assert_dropped();
+}
+END_TEST
+
+START_TEST(a_reply_out_of_order_drops_the_connection) {
+    driver_request(&d, 1, OP_GET_DATA, "/a", false, 0);
+    driver_request(&d, 2, OP_GET_DATA, "/b", false, 0);
+    driver_reply(&d, 2, 1, 0, SLICE_NULL);
+    assert_dropped();
+    ck_assert_uint_eq(driver_count(&d, CU_REPLY), 0);
+}
+END_TEST
+
+START_TEST(a_frame_too_short_for_a_header_drops_the_connection) {
+    uint8_t frame[] = {0, 0, 0, 3, 1, 2, 3};
+    driver_bytes(&d, frame, sizeof(frame));
+    assert_dropped();
+}
+END_TEST
+
+START_TEST(an_event_that_is_cut_short_drops_the_connection) {
+    driver_reply(&d, XID_NOTIFICATION, 1, 0, slice_from_str("abc"));
+    assert_dropped();
+}
+END_TEST
+
+START_TEST(a_length_beyond_the_limit_or_negative_drops_the_connection) {
+    uint8_t big[] = {0, 0, 0x10, 1};
+    driver_bytes(&d, big, sizeof(big));
+    assert_dropped();
+    reconnect();
+    uint8_t negative[] = {0xff, 0xff, 0xff, 0xff};
+    driver_bytes(&d, negative, sizeof(negative));
+    assert_dropped();
+}
+END_TEST
+
+START_TEST(a_read_whose_reply_is_too_long_fails_and_is_not_sent_again) {
+    driver_request(&d, 5, OP_GET_CHILDREN2, "/many", false, 0);
+    driver_request(&d, 6, OP_GET_DATA, "/b", false, 0);
+    uint8_t big[] = {0, 0x10, 0, 0};
+    driver_bytes(&d, big, sizeof(big));
+    assert_reply(5, ZK_MARSHALLINGERROR);
+    assert_dropped();
+    reconnect();
+    struct driver_frame f = take();
+    ck_assert_int_eq(f.opcode, OP_GET_DATA);
+    assert_nothing_sent();
+}
+END_TEST
+
+START_TEST(a_malformed_handshake_answer_drops_the_connection) {
+    driver_event(&d, CE_TICK);
+    driver_event(&d, CE_CONNECTED);
+    uint8_t frame[] = {0, 0, 0, 2, 1, 2};
+    driver_bytes(&d, frame, sizeof(frame));
+    assert_dropped();
+}
+END_TEST
+
+START_TEST(what_a_dropped_connection_still_says_is_ignored) {
+    driver_request(&d, 1, OP_GET_DATA, "/a", false, 0);
+    driver_event(&d, CE_LOST);
+    driver_reply(&d, 1, 1, 0, SLICE_NULL);
+    ck_assert_uint_eq(driver_count(&d, CU_REPLY), 0);
+}
+END_TEST
+
+START_TEST(half_a_frame_of_the_old_connection_does_not_reach_the_new_one) {
+    uint8_t half[] = {0, 0, 0, 90, 1, 2, 3};
+    driver_bytes(&d, half, sizeof(half));
+    reconnect();
+    driver_request(&d, 1, OP_GET_DATA, "/a", false, 0);
+    driver_reply(&d, 1, 1, 0, SLICE_NULL);
+    assert_reply(1, ZK_OK);
+}
+END_TEST
+
+START_TEST(requests_wait_for_the_session_and_leave_in_one_piece_in_order) {
+    driver_event(&d, CE_TICK);
+    for (uint64_t i = 1; i <= 20; i++)
+        driver_write(&d, i, "/a", 0);
+    driver_event(&d, CE_CONNECTED);
+    driver_drop_sent(&d);
+    driver_connect_response(&d, 0x77, 9000);
+    ck_assert_uint_eq(d.sends, 1);
+    for (int32_t i = 1; i <= 20; i++)
+        ck_assert_int_eq(take().xid, i);
+    assert_nothing_sent();
+}
+END_TEST
+
+START_TEST(a_lost_read_is_sent_again_in_front_of_newer_requests) {
+    driver_request(&d, 1, OP_GET_DATA, "/a", false, 0);
+    driver_request(&d, 2, OP_SYNC, "/a", false, 0);
+    driver_event(&d, CE_LOST);
+    ck_assert_uint_eq(driver_count(&d, CU_REPLY), 0);
+    driver_write(&d, 3, "/a", 0);
+    driver_sleep(&d);
+    driver_event(&d, CE_CONNECTED);
+    driver_drop_sent(&d);
+    driver_connect_response(&d, 0x1234, 9000);
+    ck_assert_int_eq(take().opcode, OP_GET_DATA);
+    ck_assert_int_eq(take().opcode, OP_SYNC);
+    struct driver_frame f = take();
+    ck_assert_int_eq(f.opcode, OP_SET_DATA);
+    ck_assert_int_eq(f.xid, 5);
+    driver_reply(&d, 3, 1, 0, SLICE_NULL);
+    assert_reply(1, ZK_OK);
+}
+END_TEST
+
+START_TEST(a_lost_write_is_answered_connection_loss_and_not_sent_again) {
+    driver_write(&d, 1, "/a", 0);
+    driver_event(&d, CE_LOST);
+    assert_reply(1, ZK_CONNECTIONLOSS);
+    driver_sleep(&d);
+    driver_event(&d, CE_CONNECTED);
+    driver_drop_sent(&d);
+    driver_connect_response(&d, 0x1234, 9000);
+    assert_nothing_sent();
+}
+END_TEST
+
+START_TEST(a_write_that_was_not_sent_waits_for_the_next_connection) {
+    driver_event(&d, CE_LOST);
+    driver_write(&d, 1, "/a", 0);
+    driver_sleep(&d);
+    driver_event(&d, CE_LOST);
+    ck_assert_uint_eq(driver_count(&d, CU_REPLY), 0);
+    reconnect();
+    ck_assert_int_eq(take().opcode, OP_SET_DATA);
+}
+END_TEST
+
+START_TEST(a_read_lost_with_five_connections_is_given_up) {
+    driver_request(&d, 1, OP_GET_DATA, "/a", false, 0);
+    for (int i = 0; i < 4; i++) {
+        reconnect();
+        ck_assert_ptr_null(driver_reply_to(&d, 1));
+    }
+    driver_event(&d, CE_LOST);
+    assert_reply(1, ZK_CONNECTIONLOSS);
+}
+END_TEST
+
+START_TEST(a_request_that_was_not_sent_in_time_was_surely_not_done) {
+    driver_event(&d, CE_TICK);
+    driver_write(&d, 1, "/a", d.now + 500);
+    ck_assert_int_eq(d.deadline, d.now + 500);
+    driver_sleep(&d);
+    assert_reply(1, ZK_OPERATIONTIMEOUT);
+    driver_event(&d, CE_CONNECTED);
+    driver_drop_sent(&d);
+    driver_connect_response(&d, 0x77, 9000);
+    assert_nothing_sent();
+}
+END_TEST
+
+START_TEST(a_request_not_answered_in_time_was_perhaps_done_and_its_answer_is_dropped) {
+    driver_write(&d, 1, "/a", d.now + 500);
+    driver_write(&d, 2, "/b", d.now + 5000);
+    driver_tick(&d, 499);
+    ck_assert_uint_eq(driver_count(&d, CU_REPLY), 0);
+    driver_sleep(&d);
+    assert_reply(1, ZK_CONNECTIONLOSS);
+    driver_reply(&d, 1, 1, 0, SLICE_NULL);
+    ck_assert_uint_eq(driver_count(&d, CU_REPLY), 0);
+    driver_reply(&d, 2, 2, 0, SLICE_NULL);
+    assert_reply(2, ZK_OK);
+}
+END_TEST
+
+START_TEST(a_lost_read_whose_time_ends_while_it_waits_is_connection_loss) {
+    driver_request(&d, 1, OP_GET_DATA, "/a", false, d.now + 500);
+    driver_event(&d, CE_LOST);
+    driver_tick(&d, 500);
+    assert_reply(1, ZK_CONNECTIONLOSS);
+}
+END_TEST
+
+START_TEST(a_request_without_a_deadline_waits_for_ever) {
+    driver_event(&d, CE_TICK);
+    driver_write(&d, 1, "/a", 0);
+    for (int i = 0; i < 1000; i++) {
+        driver_tick(&d, 10000);
+        ck_assert_uint_eq(driver_count(&d, CU_REPLY), 0);
+    }
+}
+END_TEST
+
+START_TEST(a_cancelled_request_that_was_not_sent_is_not_sent) {
+    driver_event(&d, CE_TICK);
+    driver_write(&d, 1, "/a", 0);
+    driver_write(&d, 2, "/b", 0);
+    driver_write(&d, 3, "/c", 0);
+    for (uint64_t token = 1; token <= 3; token += 2) {
+        struct client_event ev = {.type = CE_CANCEL, .token = token};
+        driver_step(&d, &ev);
+        ck_assert_uint_eq(driver_count(&d, CU_REPLY), 0);
+    }
+    driver_write(&d, 4, "/d", 0);
+    driver_event(&d, CE_CONNECTED);
+    driver_drop_sent(&d);
+    driver_connect_response(&d, 0x77, 9000);
+    take();
+    take();
+    assert_nothing_sent();
+    driver_reply(&d, 1, 1, 0, SLICE_NULL);
+    assert_reply(2, ZK_OK);
+}
+END_TEST
+
+START_TEST(the_answer_of_a_cancelled_request_is_dropped) {
+    driver_write(&d, 1, "/a", 0);
+    driver_write(&d, 2, "/a", 0);
+    struct client_event ev = {.type = CE_CANCEL, .token = 1};
+    driver_step(&d, &ev);
+    driver_step(&d, &ev); /* an unknown token is ignored */
+    driver_reply(&d, 1, 1, 0, SLICE_NULL);
+    ck_assert_uint_eq(driver_count(&d, CU_REPLY), 0);
+    driver_reply(&d, 2, 2, 0, SLICE_NULL);
+    assert_reply(2, ZK_OK);
+}
+END_TEST
+
+START_TEST(a_cancelled_read_is_not_sent_again) {
+    driver_request(&d, 1, OP_GET_DATA, "/a", false, 0);
+    struct client_event ev = {.type = CE_CANCEL, .token = 1};
+    driver_step(&d, &ev);
+    reconnect();
+    assert_nothing_sent();
+}
+END_TEST
+
+START_TEST(too_many_unanswered_requests_are_refused) {
+    for (uint64_t i = 1; i <= 65536; i++)
+        driver_request(&d, i, OP_SYNC, "/a", false, 0);
+    driver_request(&d, 70000, OP_SYNC, "/a", false, 0);
+    assert_reply(70000, ZK_THROTTLEDOP);
+}
+END_TEST
+
+Suite *unit_suite(void) {
+    Suite *s = suite_create("client");
+    TCase *fresh = tcase_create("fresh");
+    tcase_add_checked_fixture(fresh, one_server, teardown);
+    tcase_add_test(fresh, the_first_tick_connects_to_the_first_server);
+    tcase_add_test(fresh, a_new_session_is_asked_for_with_protocol_0_and_the_timeout);
+    tcase_add_test(fresh, the_answer_gives_the_session_and_the_negotiated_timeout);
+    tcase_add_test(fresh, an_answer_without_the_read_only_byte_will_do);
+    tcase_add_test(fresh, the_handshake_answer_may_be_cut_and_followed_at_every_byte);
+    tcase_add_test(fresh, a_malformed_handshake_answer_drops_the_connection);
+    tcase_add_test(fresh, requests_wait_for_the_session_and_leave_in_one_piece_in_order);
+    tcase_add_test(fresh, a_request_that_was_not_sent_in_time_was_surely_not_done);
+    tcase_add_test(fresh, a_request_without_a_deadline_waits_for_ever);
+    tcase_add_test(fresh, a_cancelled_request_that_was_not_sent_is_not_sent);
+    suite_add_tcase(s, fresh);
+    TCase *three = tcase_create("three");
+    tcase_add_checked_fixture(three, three_servers, teardown);
+    tcase_add_test(three, a_server_that_closes_without_an_answer_is_left_for_the_next);
+    tcase_add_test(three, the_first_server_is_the_one_the_shell_chose);
+    tcase_add_test(three, the_pause_after_each_round_of_servers_grows_to_a_second);
+    tcase_add_test(three, an_attempt_ends_after_its_share_of_the_timeout);
+    tcase_add_test(three, a_server_that_does_not_answer_the_handshake_is_left);
+    suite_add_tcase(s, three);
+    TCase *up = tcase_create("established");
+    tcase_add_checked_fixture(up, established, teardown);
+    tcase_add_test(up, a_reconnect_names_session_password_and_last_zxid);
+    tcase_add_test(up, a_good_connection_that_breaks_is_replaced_at_once);
+    tcase_add_test(up, a_server_that_drops_each_connection_at_once_is_not_stormed);
+    tcase_add_test(up, an_idle_connection_is_pinged_at_a_third_of_the_timeout);
+    tcase_add_test(up, a_busy_connection_is_not_pinged);
+    tcase_add_test(up, a_busy_connection_does_not_set_the_timer_for_every_frame);
+    tcase_add_test(up, an_early_tick_asks_for_the_timer_again);
+    tcase_add_test(up, a_server_silent_for_two_thirds_of_the_timeout_is_dead);
+    tcase_add_test(up, an_answered_ping_keeps_the_connection);
+    tcase_add_test(up, a_request_goes_out_with_a_rising_xid_and_its_record);
+    tcase_add_test(up, a_reply_reaches_its_caller_with_zxid_and_record);
+    tcase_add_test(up, an_error_reply_has_no_record);
+    tcase_add_test(up, the_zxid_seen_never_goes_back);
+    tcase_add_test(up, replies_may_be_cut_at_every_byte);
+    tcase_add_test(up, a_reply_that_answers_nothing_drops_the_connection);
+    tcase_add_test(up, a_reply_out_of_order_drops_the_connection);
+    tcase_add_test(up, a_frame_too_short_for_a_header_drops_the_connection);
+    tcase_add_test(up, an_event_that_is_cut_short_drops_the_connection);
+    tcase_add_test(up, a_length_beyond_the_limit_or_negative_drops_the_connection);
+    tcase_add_test(up, a_read_whose_reply_is_too_long_fails_and_is_not_sent_again);
+    tcase_add_test(up, what_a_dropped_connection_still_says_is_ignored);
+    tcase_add_test(up, half_a_frame_of_the_old_connection_does_not_reach_the_new_one);
+    tcase_add_test(up, a_lost_read_is_sent_again_in_front_of_newer_requests);
+    tcase_add_test(up, a_lost_write_is_answered_connection_loss_and_not_sent_again);
+    tcase_add_test(up, a_write_that_was_not_sent_waits_for_the_next_connection);
+    tcase_add_test(up, a_read_lost_with_five_connections_is_given_up);
+    tcase_add_test(up, a_request_not_answered_in_time_was_perhaps_done_and_its_answer_is_dropped);
+    tcase_add_test(up, a_lost_read_whose_time_ends_while_it_waits_is_connection_loss);
+    tcase_add_test(up, the_answer_of_a_cancelled_request_is_dropped);
+    tcase_add_test(up, a_cancelled_read_is_not_sent_again);
+    tcase_add_test(up, too_many_unanswered_requests_are_refused);
+    suite_add_tcase(s, up);
+    return s;
+}
