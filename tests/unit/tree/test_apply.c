@@ -381,6 +381,7 @@ END_TEST
 
 static void add_aborting(Suite *s) {
     TCase *c = tcase_create("checks");
+    tcase_set_timeout(c, 60);
     tcase_add_checked_fixture(c, set_up, tear_down);
     tcase_add_test_raise_signal(c, a_broken_tree_takes_nothing_more, SIGABRT);
     tcase_add_test_raise_signal(c, a_zxid_that_does_not_grow_is_the_callers_error, SIGABRT);
@@ -389,6 +390,7 @@ static void add_aborting(Suite *s) {
 
 static void add_breaking(Suite *s) {
     TCase *c = tcase_create("breaks");
+    tcase_set_timeout(c, 60);
     tcase_add_checked_fixture(c, set_up, tear_down);
     tcase_add_test(c, a_creation_below_nothing_breaks_the_tree);
     tcase_add_test(c, a_creation_of_what_exists_breaks_the_tree);
@@ -409,6 +411,7 @@ static void add_breaking(Suite *s) {
 Suite *unit_suite(void) {
     Suite *s = suite_create("apply");
     TCase *c = tcase_create("apply");
+    tcase_set_timeout(c, 60);
     tcase_add_checked_fixture(c, set_up, tear_down);
     tcase_add_test(c, a_creation_makes_a_znode_with_its_stat);
     tcase_add_test(c, a_parent_counts_creations_and_shows_changes_of_its_children);

@@ -370,6 +370,7 @@ END_TEST
 
 static void add_loading(Suite *s) {
     TCase *c = tcase_create("load");
+    tcase_set_timeout(c, 60);
     tcase_add_checked_fixture(c, set_up, tear_down);
     tcase_add_test(c, a_loaded_znode_is_as_its_image_says);
     tcase_add_test(c, an_image_that_does_not_fit_is_refused);
@@ -380,6 +381,7 @@ static void add_loading(Suite *s) {
 Suite *unit_suite(void) {
     Suite *s = suite_create("apply_fuzzy");
     TCase *c = tcase_create("replay");
+    tcase_set_timeout(c, 60);
     tcase_add_checked_fixture(c, set_up, tear_down);
     tcase_add_test(c, a_creation_that_the_snapshot_has_is_kept_with_what_came_after_it);
     tcase_add_test(c, a_creation_that_the_snapshot_has_still_counts_for_its_parent);
