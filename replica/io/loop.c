@@ -58,12 +58,9 @@ static void finish_if_stopping(struct loop *l) {
         uv_stop(&l->uv);
 }
 
-/* Everything that a wake-up brought is done here, once: one flush of the member, one sync, one
- * write for each connection. */
+/* Everything that a wake-up brought is done here, once: one flush of the member, one sync, one write for
+ * each connection. */
 static void settle(struct loop *l) {
-    uv_idle_stop(&l->hurry);
-    clients_expire(&l->clients);
-    tick_if_due(l);
     for (int round = 0; !l->failed; round++) {
         bool more = clients_feed_ready(&l->clients);
         member_flush(l->member);
@@ -80,11 +77,20 @@ static void settle(struct loop *l) {
     finish_if_stopping(l);
 }
 
-/* After the poll: what was read. */
-static void on_check(uv_check_t *check) { settle(check->data); }
+/* After the poll: what was read, then what was due. */
+static void on_check(uv_check_t *check) {
+    struct loop *l = check->data;
+    uv_idle_stop(&l->hurry);
+    clients_expire(&l->clients);
+    tick_if_due(l);
+    settle(l);
+}
 
-/* Before the poll: what libuv did outside of it (ended writes, closed handles). */
-static void on_prepare(uv_prepare_t *prepare) { settle(prepare->data); }
+/* Before the poll: what libuv did outside of it (ended writes, closed handles). What is due is left alone:
+ * the sockets have not been read yet. */
+static void on_prepare(uv_prepare_t *prepare) {
+    settle(prepare->data);
+}
 
 static void on_signal(uv_signal_t *handle, int number) {
     struct loop *l = handle->data;
@@ -133,15 +139,18 @@ static enum loop_exit start_member(struct loop *l) {
     return LOOP_ORDERLY;
 }
 
-/* The epoch's record is made durable before the port is bound, so that the first client is served
- * and not turned away. */
+/* The epoch's record, and the first transaction of a new ensemble, are made durable before the port is
+ * bound, so that the first client is served and not turned away. */
 static enum loop_exit serve(struct loop *l) {
-    settle(l);
-    if (l->failed || client_listen_open(&l->listen) != 0)
-        return LOOP_FAILED;
     uv_prepare_start(&l->prepare, on_prepare);
     uv_check_start(&l->check, on_check);
-    uv_run(&l->uv, UV_RUN_DEFAULT);
+    settle(l);
+    while (!l->failed && !l->stopping && l->disk.state != DISK_IDLE)
+        uv_run(&l->uv, UV_RUN_ONCE);
+    if (!l->failed && !l->stopping && client_listen_open(&l->listen) != 0)
+        return LOOP_FAILED;
+    if (!l->failed && !l->stopping)
+        uv_run(&l->uv, UV_RUN_DEFAULT);
     return l->failed ? LOOP_FAILED : LOOP_ORDERLY;
 }
 
