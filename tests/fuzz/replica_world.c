@@ -4,6 +4,7 @@
 #include "common/blob.h"
 #include "common/check.h"
 #include "common/mem.h"
+#include "common/zkerr.h"
 
 #include <string.h>
 
@@ -20,6 +21,7 @@ static void forget_connection(struct world_client *c) {
     c->conn = 0;
     c->is_word = c->said_hello = c->greeted = c->paused = c->lawless = false;
     c->asked_count = 0;
+    c->auths = 0;
     c->last_zxid = 0;
 }
 
@@ -100,7 +102,6 @@ static void on_event_frame(struct cursor *frame) {
     struct proto_watcher_event e;
     CHECK(proto_decode(frame, PROTO_watcher_event, &e));
     CHECK(cursor_left(frame) == 0);
-    CHECK(e.path.len > 0);
 }
 
 static void keep_reply(struct world_client *c, int32_t err, const struct cursor *body) {
@@ -119,12 +120,18 @@ static void on_reply(struct world *w, struct world_client *c, struct cursor *fra
         on_event_frame(frame);
         return;
     }
+    if (h.xid == XID_AUTH) {
+        CHECK(c->auths > 0);
+        c->auths--;
+        return;
+    }
     CHECK(c->asked_count > 0);
     struct asked asked = c->asked[0];
     c->asked_count--;
     memmove(c->asked, c->asked + 1, c->asked_count * sizeof *c->asked);
     CHECK(h.xid == asked.xid);
-    if (h.xid >= 0) {
+    /* What is not implemented has the zxid -1, as ZooKeeper answers it. */
+    if (h.xid >= 0 && !(h.err == ZK_UNIMPLEMENTED && h.zxid == -1)) {
         CHECK(h.zxid >= c->last_zxid);
         c->last_zxid = h.zxid;
     }
@@ -313,10 +320,11 @@ void world_connect(struct world *w, int client, int32_t timeout_ms, bool again, 
 
 /* Notes what a frame asks for. The special xids are answered as such, whatever the request was. */
 static void note_asked(struct world_client *c, int32_t xid, int32_t opcode) {
-    bool special = xid < 0;
-    bool usual = (xid == XID_PING && opcode == OP_PING) || (xid == XID_AUTH && opcode == OP_AUTH) ||
+    bool usual = xid >= 0 || (xid == XID_PING && opcode == OP_PING) ||
                  (xid == XID_SET_WATCHES && opcode == OP_SET_WATCHES);
-    if (special && !usual)
+    if (opcode == OP_AUTH && xid == XID_AUTH)
+        c->auths++; /* answered at once, before what is queued */
+    else if (opcode == OP_AUTH || !usual)
         c->lawless = true;
     else
         c->asked[c->asked_count++] = (struct asked){xid, opcode};
@@ -329,8 +337,12 @@ void world_frame(struct world *w, int client, struct slice frame) {
     if (!may_send(c))
         return;
     cursor_init(&cur, frame.p, (size_t)frame.len);
-    if (c->said_hello && proto_decode(&cur, PROTO_request_header, &h))
+    if (c->said_hello && proto_decode(&cur, PROTO_request_header, &h)) {
+        /* Clients wait for their greeting before an addauth, for it is answered at once. */
+        if (h.type == OP_AUTH && !c->greeted)
+            return;
         note_asked(c, h.xid, h.type);
+    }
     send_frame(w, c, frame);
 }
 

@@ -29,6 +29,7 @@ struct world_client {
     zxid_t last_zxid;
     struct asked asked[WORLD_ASKED]; /* not answered yet, in order */
     size_t asked_count;
+    size_t auths;            /* not answered yet */
     session_id_t session_id; /* the last one: kept over connections */
     uint8_t passwd[PASSWD_BYTES];
     struct blob *last_reply; /* the body of the last good reply */
