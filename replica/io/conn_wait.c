@@ -32,6 +32,7 @@ static void timer_for(struct clients *cs, int64_t at_ms) {
         return;
     int64_t left_ms = at_ms - loop_mono_ms();
     cs->timer_at_ms = at_ms;
+    uv_update_time(&cs->loop->uv); /* the timer counts from it, and it is as old as this wake-up */
     uv_timer_start(&cs->timer, on_timer, left_ms > 0 ? (uint64_t)left_ms + 1 : 0, 0);
 }
 

@@ -37,20 +37,24 @@ static void set_timer(struct loop *l) {
         return;
     l->timer_stale = false;
     int64_t left_ms = l->tick_at_ms - loop_mono_ms();
-    /* One more than is left: the clock is cut to whole milliseconds, and a tick that comes early
-     * only asks for the same again. */
+    /* libuv counts from its own time, that is as old as this wake-up. */
+    uv_update_time(&l->uv);
     uv_timer_start(&l->timer, on_timer, left_ms > 0 ? (uint64_t)left_ms + 1 : 0, 0);
 }
 
+/* An early tick is none: the core asks for a deadline once, and would not ask for the same again.
+ */
 static void tick_if_due(struct loop *l) {
     if (!l->tick_due)
         return;
     l->tick_due = false;
-    l->timer_stale = true;
+    if (l->tick_at_ms > loop_mono_ms()) {
+        l->timer_stale = true;
+        return;
+    }
     l->tick_at_ms = INT64_MAX;
+    l->timer_stale = false;
     member_tick(l->member);
-    if (l->tick_at_ms == INT64_MAX)
-        l->timer_stale = false;
 }
 
 static void finish_if_stopping(struct loop *l) {
@@ -58,8 +62,8 @@ static void finish_if_stopping(struct loop *l) {
         uv_stop(&l->uv);
 }
 
-/* Everything that a wake-up brought is done here, once: one flush of the member, one sync, one write for
- * each connection. */
+/* Everything that a wake-up brought is done here, once: one flush of the member, one sync, one
+ * write for each connection. */
 static void settle(struct loop *l) {
     for (int round = 0; !l->failed; round++) {
         bool more = clients_feed_ready(&l->clients);
@@ -86,11 +90,9 @@ static void on_check(uv_check_t *check) {
     settle(l);
 }
 
-/* Before the poll: what libuv did outside of it (ended writes, closed handles). What is due is left alone:
- * the sockets have not been read yet. */
-static void on_prepare(uv_prepare_t *prepare) {
-    settle(prepare->data);
-}
+/* Before the poll: what libuv did outside of it (ended writes, closed handles). What is due is left
+ * alone: the sockets have not been read yet. */
+static void on_prepare(uv_prepare_t *prepare) { settle(prepare->data); }
 
 static void on_signal(uv_signal_t *handle, int number) {
     struct loop *l = handle->data;
@@ -139,8 +141,8 @@ static enum loop_exit start_member(struct loop *l) {
     return LOOP_ORDERLY;
 }
 
-/* The epoch's record, and the first transaction of a new ensemble, are made durable before the port is
- * bound, so that the first client is served and not turned away. */
+/* The epoch's record, and the first transaction of a new ensemble, are made durable before the port
+ * is bound, so that the first client is served and not turned away. */
 static enum loop_exit serve(struct loop *l) {
     uv_prepare_start(&l->prepare, on_prepare);
     uv_check_start(&l->check, on_check);
