@@ -70,6 +70,8 @@ static void grow(struct htab *h) {
     h->buckets++;
     if (h->buckets == 2 * h->level)
         h->level *= 2;
+    /* The next insertion divides the next bucket: its first entry is not to be waited for then. */
+    __builtin_prefetch(*bucket_at(h, h->buckets - h->level));
 }
 
 /* The reverse: the last bucket goes back into the one that it was divided from. */
