@@ -1,0 +1,64 @@
+/* A ZooKeeper server for tests, on the test's own loop: a few znodes, no ACLs, no watches. It can
+ * be told to lose a write: to close the connection when it comes, before or after it is done. */
+#ifndef ZKFS_TESTS_UNIT_FS_FAKE_ZK_H
+#define ZKFS_TESTS_UNIT_FS_FAKE_ZK_H
+
+#include "common/blob.h"
+#include "common/proto.h"
+
+#include <uv.h>
+
+#define FAKE_ZNODES_MAX 64
+
+enum fake_loss {
+    FAKE_KEEP,
+    FAKE_LOSE_UNDONE, /* close when a write comes, without doing it */
+    FAKE_LOSE_DONE,   /* do it, then close without an answer */
+};
+
+struct fake_znode {
+    char path[256];
+    struct blob *data; /* NULL: null */
+    struct zstat stat;
+};
+
+struct fake_zk {
+    uv_loop_t *loop;
+    uv_tcp_t listener;
+    uv_tcp_t *conn; /* the last one accepted; NULL none */
+    int port;
+    struct buf in;
+    bool greeted;
+    struct fake_znode znodes[FAKE_ZNODES_MAX];
+    size_t count;
+    zxid_t zxid;
+    session_id_t session; /* the one that lives; another is told that it expired */
+    session_id_t next_session;
+    int32_t sequence; /* of sequential names */
+    /* What it does to the client. */
+    enum fake_loss lose;
+    int lose_times;
+    int keep_first;                        /* writes that are answered before one is lost */
+    bool deaf;                             /* reads and answers nothing but handshakes */
+    bool refuse;                           /* closes every connection at once */
+    bool hide_data;                        /* getData gets NOAUTH */
+    bool malformed;                        /* answers of getData are cut short */
+    int32_t refuse_writes;                 /* error for every write; 0 none */
+    void (*after_loss)(struct fake_zk *f); /* another client acts between the two connections */
+    /* What it saw. */
+    int connections;
+    int requests[128]; /* by opcode */
+    int closes;
+    int reads; /* chunks of bytes that had requests in them */
+};
+
+void fake_start(struct fake_zk *f, uv_loop_t *loop);
+void fake_stop(struct fake_zk *f);
+void fake_drop(struct fake_zk *f); /* closes the connection */
+struct fake_znode *fake_find(struct fake_zk *f, const char *path);
+/* Another client's writes, each with a zxid of its own. */
+struct fake_znode *fake_create(struct fake_zk *f, const char *path, const char *data);
+void fake_set(struct fake_zk *f, const char *path, const char *data);
+void fake_delete(struct fake_zk *f, const char *path);
+
+#endif
