@@ -83,8 +83,16 @@ static void print_server(const struct word *w) {
                (unsigned long long)shown_znodes(r));
 }
 
+/* Clients parse the number: kazoo and monitoring tools choose by it what they may use. It names the
+ * release whose protocol this is. */
+#define PROTOCOL_VERSION "3.8.0"
+
+static const char *version_text(const struct replica *r) {
+    return r->config.version ? r->config.version : "zkfs";
+}
+
 static void print_version(const struct word *w) {
-    buf_printf(w->out, "Zookeeper version: %s\n", w->r->config.version ? w->r->config.version : "");
+    buf_printf(w->out, "Zookeeper version: " PROTOCOL_VERSION "-%s\n", version_text(w->r));
 }
 
 static void word_srvr(const struct word *w) {
@@ -124,8 +132,8 @@ static void word_dirs(const struct word *w) {
 }
 
 static void word_envi(const struct word *w) {
-    buf_printf(w->out, "Environment:\nzookeeper.version=%s\n",
-               w->r->config.version ? w->r->config.version : "");
+    buf_printf(w->out, "Environment:\nzookeeper.version=" PROTOCOL_VERSION "-%s\n",
+               version_text(w->r));
 }
 
 static void word_wchs(const struct word *w) {
@@ -156,8 +164,8 @@ static void print_gauge(const struct word *w, const char *name, int64_t value) {
 static void word_mntr(const struct word *w) {
     const struct replica *r = w->r;
     const struct server_stats *s = &r->stats;
-    buf_printf(w->out, "zk_version\t%s\nzk_server_state\tstandalone\n",
-               r->config.version ? r->config.version : "");
+    buf_printf(w->out, "zk_version\t" PROTOCOL_VERSION "-%s\nzk_server_state\tstandalone\n",
+               version_text(r));
     buf_printf(w->out, "zk_avg_latency\t");
     print_average(w->out, s->total_latency_ms, s->latency_count);
     buf_printf(w->out, "\n");
@@ -277,9 +285,10 @@ void admin_word(struct replica *r, struct conn *c, struct slice word,
     r->stats.received++;
     if (answer_word(&w, word)) {
         out_send(&r->out, c->id, text.data, text.len);
-        core_close_conn(r, c, LOG_DEBUG, "its word is answered");
+        r->stats.sent++;
+        core_hang_up(r, c);
     } else {
-        core_close_conn(r, c, LOG_INFO, "an unknown word");
+        core_close_conn(r, c, "an unknown word");
     }
     buf_close(&text);
 }

@@ -104,8 +104,8 @@ static void begin_serving(struct replica *r) {
         pending_load_owner(r->pending, s->id);
     }
     out_text(&r->out, UPD_NOTE, 0, LOG_INFO,
-             "serving clients zxid=0x%llx sessions=%llu znodes=%llu",
-             (unsigned long long)zab_last_zxid(r->zab), (unsigned long long)r->sessions.count,
+             "this replica leads epoch=%u sessions=%llu znodes=%llu",
+             zxid_epoch(zab_last_zxid(r->zab)), (unsigned long long)r->sessions.count,
              (unsigned long long)tree_znode_count(r->tree));
 }
 
@@ -151,7 +151,7 @@ static void core_commit(struct replica *r, zxid_t zxid) {
     /* A session that ended without its client's asking takes its connection along. */
     struct conn *c = closed && !q ? conn_find(&r->conns, closed) : NULL;
     if (c)
-        core_close_conn(r, c, LOG_INFO, "its session has expired session=0x%llx",
+        core_close_conn(r, c, "its session has expired session=0x%llx",
                         (unsigned long long)txn->session_id);
     if (txn->type == TXN_ENSEMBLE && !r->serving)
         begin_serving(r);

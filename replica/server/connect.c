@@ -31,7 +31,7 @@ void connect_write(struct replica *r, struct conn *c, int32_t timeout_ms, sessio
 static void connect_refuse(struct replica *r, struct conn *c, session_id_t id, const char *why) {
     connect_write(r, c, 0, 0);
     reply_end(r, c);
-    core_close_conn(r, c, LOG_INFO, "%s session=0x%llx", why, (unsigned long long)id);
+    core_close_conn(r, c, "%s session=0x%llx", why, (unsigned long long)id);
 }
 
 static void connect_new(struct replica *r, struct conn *c, int32_t timeout_ms) {
@@ -54,8 +54,7 @@ static void connect_again(struct replica *r, struct conn *c, session_id_t id, in
     }
     /* One session, one connection: the newer one wins. */
     if (s->conn)
-        core_close_conn(r, s->conn, LOG_INFO,
-                        "the session moved to another connection session=0x%llx",
+        core_close_conn(r, s->conn, "the session moved to another connection session=0x%llx",
                         (unsigned long long)id);
     s->conn = c;
     c->session = s;
@@ -74,14 +73,13 @@ void connect_request(struct replica *r, struct conn *c, struct slice frame) {
     struct proto_connect_request req;
     cursor_init(&cur, frame.p, (size_t)frame.len);
     if (!proto_decode(&cur, PROTO_connect_request, &req)) {
-        core_close_conn(r, c, LOG_WARN, "the first frame is no ConnectRequest length=%d",
-                        frame.len);
+        core_close_conn(r, c, "the first frame is no ConnectRequest length=%d", frame.len);
         return;
     }
     c->no_read_only = !req.has_read_only;
     zxid_t last = core_last_zxid(r);
     if (req.last_zxid_seen > last) {
-        core_close_conn(r, c, LOG_INFO,
+        core_close_conn(r, c,
                         "the client has seen more than this replica: it has to try another one "
                         "seen=0x%llx last=0x%llx",
                         (unsigned long long)req.last_zxid_seen, (unsigned long long)last);

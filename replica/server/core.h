@@ -110,8 +110,10 @@ void core_apply(struct replica *r, const struct txn *txn, struct tree_changes *r
 struct replica *core_new(const struct replica_config *config, uint32_t counter_limit);
 void core_reset_stats(struct replica *r);
 /* Closes a connection of ours and forgets it; why goes into one log line. */
-void core_close_conn(struct replica *r, struct conn *c, enum log_level level, const char *fmt, ...)
-    __attribute__((format(printf, 4, 5)));
+void core_close_conn(struct replica *r, struct conn *c, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Likewise where that is the ordinary end, of which no log speaks. */
+void core_hang_up(struct replica *r, struct conn *c);
 /* Forgets a connection that is gone already. */
 void core_drop_conn(struct replica *r, struct conn *c);
 /* Stops the process: a broken disk or log. */

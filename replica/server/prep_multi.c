@@ -27,8 +27,8 @@ static bool multi_next(struct cursor *c, int32_t *ret_type, union prep_record *r
 static bool multi_count(struct slice body, uint32_t *ret_count) {
     struct cursor c;
     union prep_record rec;
-    int32_t type;
-    bool done;
+    int32_t type = OP_ERROR;
+    bool done = false;
     uint32_t count = 0;
     cursor_init(&c, body.p, (size_t)body.len);
     while (multi_next(&c, &type, &rec, &done))
@@ -72,7 +72,7 @@ struct txn *prep_multi(struct prep *p, struct request *q, struct slice body) {
     uint32_t failed = 0;
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < count; i++) {
-        int32_t type;
+        int32_t type = OP_ERROR;
         union prep_record rec;
         bool done;
         (void)multi_next(&c, &type, &rec, &done);

@@ -237,7 +237,7 @@ void read_request(struct replica *r, struct conn *c, int32_t xid, int32_t opcode
     if (!fn) {
         /* As UnimplementedRequestProcessor has it, the zxid of nothing included. */
         reply_header(r, c, xid, -1, ZK_UNIMPLEMENTED);
-        core_close_conn(r, c, LOG_WARN, "a request of an unknown type type=%d", opcode);
+        core_close_conn(r, c, "a request of an unknown type type=%d", opcode);
         return;
     }
     struct read rd = {.r = r, .conn = c, .xid = xid, .auth_count = auth_count};

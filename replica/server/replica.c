@@ -105,8 +105,7 @@ void core_drop_conn(struct replica *r, struct conn *c) {
     conn_remove(&r->conns, c);
 }
 
-void core_close_conn(struct replica *r, struct conn *c, enum log_level level, const char *fmt,
-                     ...) {
+void core_close_conn(struct replica *r, struct conn *c, const char *fmt, ...) {
     char why[256];
     va_list ap;
     va_start(ap, fmt);
@@ -114,7 +113,13 @@ void core_close_conn(struct replica *r, struct conn *c, enum log_level level, co
     va_end(ap);
     conn_id_t id = c->id;
     core_drop_conn(r, c);
-    out_text(&r->out, UPD_CLOSE, id, level, "%s", why);
+    out_text(&r->out, UPD_CLOSE, id, LOG_INFO, "%s", why);
+}
+
+void core_hang_up(struct replica *r, struct conn *c) {
+    conn_id_t id = c->id;
+    core_drop_conn(r, c);
+    out_text(&r->out, UPD_CLOSE, id, LOG_DEBUG, "%s", "");
 }
 
 void core_stop(struct replica *r, const char *fmt, ...) {
@@ -225,7 +230,7 @@ static void dispatch(struct replica *r, const struct event *ev) {
 static void close_late_handshakes(struct replica *r) {
     struct conn *c;
     while ((c = r->conns.handshakes) && c->opened_ms + HANDSHAKE_TIMEOUT_MS <= r->mono_ms)
-        core_close_conn(r, c, LOG_INFO, "no session within %d ms", HANDSHAKE_TIMEOUT_MS);
+        core_close_conn(r, c, "no session within %d ms", HANDSHAKE_TIMEOUT_MS);
 }
 
 /* What is due by now, whatever woke the core: an event that brings news of a session comes first.

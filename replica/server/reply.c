@@ -159,7 +159,7 @@ static void reply_after(struct replica *r, struct conn *c, struct request *q) {
     int32_t opcode = q->opcode, xid = q->xid;
     reply_count(r, c, xid, opcode, q->arrived_ms);
     if (opcode == OP_CLOSE_SESSION)
-        core_close_conn(r, c, LOG_DEBUG, "the client closed its session");
+        core_hang_up(r, c);
 }
 
 void reply_committed(struct replica *r, struct request *q, const struct txn *txn,

@@ -11,7 +11,7 @@
 static void request_auth(struct replica *r, struct conn *c, int32_t xid, struct cursor *cur) {
     struct proto_auth_packet req;
     if (!proto_decode(cur, PROTO_auth_packet, &req)) {
-        core_close_conn(r, c, LOG_WARN, "an addauth that is malformed");
+        core_close_conn(r, c, "an addauth that is malformed");
         return;
     }
     if (auth_add(&c->ids, &r->auth, req.scheme, req.auth)) {
@@ -20,7 +20,7 @@ static void request_auth(struct replica *r, struct conn *c, int32_t xid, struct 
     }
     r->stats.auth_failed++;
     reply_header(r, c, xid, 0, ZK_AUTHFAILED);
-    core_close_conn(r, c, LOG_WARN,
+    core_close_conn(r, c,
                     "authentication failed: the scheme is unknown, the name is "
                     "missing or too long, or there are too many");
 }
@@ -81,7 +81,7 @@ void request_frame(struct replica *r, struct conn *c, struct slice frame) {
     c->stats.received++;
     r->stats.received++;
     if (!r->serving) {
-        core_close_conn(r, c, LOG_INFO, "this replica does not serve yet");
+        core_close_conn(r, c, "this replica does not serve yet");
         return;
     }
     if (c->state == CONN_NEW) {
@@ -95,7 +95,7 @@ void request_frame(struct replica *r, struct conn *c, struct slice frame) {
     struct proto_request_header h;
     cursor_init(&cur, frame.p, frame.len > 0 ? (size_t)frame.len : 0);
     if (!proto_decode(&cur, PROTO_request_header, &h)) {
-        core_close_conn(r, c, LOG_WARN, "a frame without a request header length=%d", frame.len);
+        core_close_conn(r, c, "a frame without a request header length=%d", frame.len);
         return;
     }
     if (c->session)

@@ -4,22 +4,22 @@
 
 #include <utlist.h>
 
-/* Later than its deadline by more than this, a tick means that the process stood still. A busy loop
- * is late by milliseconds; half a tick is far above that and still below any session's timeout. */
+/* Later than its deadline by more than this, a tick means that the process stood still. A busy loop is
+ * late by milliseconds; half a tick is far above that and still below any session's timeout. */
 static int64_t late_limit_ms(const struct sessions *ss) { return ss->tick_ms / 2; }
 
 void expiry_clock(struct sessions *ss, int64_t mono_ms, int64_t deadline_ms) {
     int64_t now = mono_ms - ss->stalled_ms;
-    if (now < ss->clock_ms)
+    if (now <= ss->clock_ms)
         return;
-    int64_t late = deadline_ms == INT64_MAX ? 0 : mono_ms - deadline_ms;
-    if (late > late_limit_ms(ss)) {
-        ss->stalled_ms += late;
-        ss->ring_changed = true;
-        now -= late;
-    }
-    if (now > ss->clock_ms)
+    bool late = deadline_ms != INT64_MAX && mono_ms - deadline_ms > late_limit_ms(ss);
+    if (!late) {
         ss->clock_ms = now;
+        return;
+    }
+    /* When it stopped, nobody knows: none of the time since the last event counts. */
+    ss->stalled_ms += now - ss->clock_ms;
+    ss->ring_changed = true;
 }
 
 /* The end of the tick that t is in (ExpiryQueue.roundToNextInterval). */
