@@ -312,6 +312,7 @@ struct zk *zk_new(struct uv_loop_s *loop, const struct zk_config *config, zk_sta
     zk->open_acl = acl_open_unsafe();
     zk->max_frame_bytes =
         config->max_frame_bytes > 0 ? (size_t)config->max_frame_bytes : JUTE_MAXBUFFER_DEFAULT;
+    CHECK(zk->max_frame_bytes >= 1024);
     zk->start_tail = &zk->start_head;
     if (!config->hard)
         zk->timeo_ms = config->timeo_ms > 0 ? config->timeo_ms : config->session_timeout_ms;

@@ -23,7 +23,8 @@ struct zk_config {
     int32_t timeo_ms;          /* 0: the session timeout */
     bool hard;                 /* wait for ever */
     int32_t max_frame_bytes;   /* the servers' jute.maxbuffer: longer requests are refused here, for a
-                                  server would close the connection; 0: its default, 1,048,575 */
+                                  server would close the connection; 0: its default, 1,048,575; never
+                                  below 1,024 */
 };
 
 struct zk_result {

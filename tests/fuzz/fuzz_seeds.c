@@ -1,0 +1,296 @@
+/* fuzz_seeds DIR RECORDED: writes the corpora that the fuzz targets start from, a folder per
+ * target, from the recorded messages, each also cut at every byte, and from texts, transactions and
+ * scripts. */
+#include "common/acl.h"
+#include "common/blob.h"
+#include "common/mem.h"
+#include "common/path.h"
+#include "common/proto.h"
+#include "replica/proto/txn_codec.h"
+
+#include <err.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MESSAGES_MAX 1024
+
+struct message {
+    int connection; /* from 1 */
+    bool from_client, is_connect;
+    struct buf bytes;
+};
+
+static struct message messages[MESSAGES_MAX];
+static int message_count;
+static const char *corpus;
+
+static void emit(const char *target, const struct buf *b) {
+    static int number;
+    char path[4096];
+    snprintf(path, sizeof path, "%s/%s/seed-%06d", corpus, target, number++);
+    FILE *f = fopen(path, "wb");
+    if (!f || fwrite(b->data, 1, b->len, f) != b->len || fclose(f) != 0)
+        err(1, "%s", path);
+}
+
+/* The whole, and what is left of it when it is cut after each byte behind the first `from`. */
+static void emit_cut(const char *target, const struct buf *b, size_t from) {
+    struct buf part = *b;
+    emit(target, b);
+    for (part.len = from; part.len < b->len; part.len++)
+        emit(target, &part);
+}
+
+static void put_piece(struct buf *b, const void *p, size_t n) {
+    buf_put_u8(b, (uint8_t)(n >> 8));
+    buf_put_u8(b, (uint8_t)n);
+    buf_put(b, p, n);
+}
+
+static int hex(char c) { return c <= '9' ? c - '0' : c - 'a' + 10; }
+
+static void read_recorded(const char *path) {
+    char line[65536];
+    int connection = 0;
+    FILE *f = fopen(path, "r");
+    if (!f)
+        err(1, "%s", path);
+    while (fgets(line, sizeof line, f)) {
+        connection += line[0] == '=';
+        if ((line[0] != '>' && line[0] != '<') || message_count == MESSAGES_MAX)
+            continue;
+        struct message *m = &messages[message_count++];
+        m->connection = connection;
+        m->from_client = line[0] == '>';
+        m->is_connect = strncmp(line + 2, "connect ", 8) == 0;
+        for (char *p = strrchr(line, ' ') + 1; p[0] > ' ' && p[1] > ' '; p += 2)
+            buf_put_u8(&m->bytes, (uint8_t)(hex(p[0]) << 4 | hex(p[1])));
+    }
+    fclose(f);
+}
+
+/* The record target: which record, then its bytes. */
+static void record_seed(enum proto_record record, const uint8_t *p, size_t n) {
+    struct buf b = BUF_INIT;
+    buf_put_u8(&b, (uint8_t)record);
+    buf_put(&b, p, n);
+    emit_cut("record", &b, 1);
+    buf_close(&b);
+}
+
+/* What the reply with this xid answers. */
+static const struct opcode_info *asked_for(int connection, int32_t xid) {
+    for (int i = 0; i < message_count; i++) {
+        const struct message *m = &messages[i];
+        struct proto_request_header h;
+        struct cursor c;
+        if (m->connection != connection || !m->from_client || m->is_connect)
+            continue;
+        cursor_init(&c, m->bytes.data, m->bytes.len);
+        if (proto_decode(&c, PROTO_request_header, &h) && h.xid == xid)
+            return opcode_find(h.type);
+    }
+    return NULL;
+}
+
+static void record_seeds_of(const struct message *m) {
+    struct cursor c;
+    cursor_init(&c, m->bytes.data, m->bytes.len);
+    if (m->is_connect) {
+        record_seed(m->from_client ? PROTO_connect_request : PROTO_connect_response, m->bytes.data,
+                    m->bytes.len);
+    } else if (m->from_client) {
+        struct proto_request_header h;
+        const struct opcode_info *info =
+            proto_decode(&c, PROTO_request_header, &h) ? opcode_find(h.type) : NULL;
+        if (info)
+            record_seed(info->request, c.p, cursor_left(&c));
+    } else {
+        struct proto_reply_header h;
+        if (!proto_decode(&c, PROTO_reply_header, &h))
+            return;
+        const struct opcode_info *info = asked_for(m->connection, h.xid);
+        record_seed(PROTO_reply_header, m->bytes.data, m->bytes.len);
+        if (h.xid == XID_NOTIFICATION)
+            record_seed(PROTO_watcher_event, c.p, cursor_left(&c));
+        else if (info && h.err == 0)
+            record_seed(info->response, c.p, cursor_left(&c));
+    }
+}
+
+/* One seed per connection for what reads a whole conversation: the request stream of the record
+ * target, and the core, where a raw first frame is action 11 and each further one action 10. */
+static void conversation_seeds(int connection) {
+    struct buf stream = BUF_INIT;
+    struct buf script = BUF_INIT;
+    buf_put_u8(&stream, 0xff);
+    for (int i = 0; i < message_count; i++) {
+        const struct message *m = &messages[i];
+        if (m->connection != connection || !m->from_client)
+            continue;
+        if (!m->is_connect) {
+            buf_put_u32be(&stream, (uint32_t)m->bytes.len);
+            buf_put(&stream, m->bytes.data, m->bytes.len);
+        }
+        size_t before = script.len;
+        for (size_t n = 0; n <= m->bytes.len; n++) {
+            script.len = before;
+            buf_put_u8(&script, m->is_connect ? 11 : 10);
+            put_piece(&script, m->bytes.data, n);
+            if (n == m->bytes.len || before < 512)
+                emit("replica", &script);
+        }
+    }
+    emit("record", &stream);
+    buf_close(&stream);
+    buf_close(&script);
+}
+
+/* The client target: connected (7), a good connect response (3, 1), a request (9), then what the
+ * server said: as it was (1), or as the answer to that request (4) or an event (5). */
+static void client_seeds_of(const struct message *m) {
+    static const uint8_t start[] = {7, 3, 1, 9, 9, 0, 0, 2, '/', 'a'};
+    struct buf b = BUF_INIT;
+    for (size_t n = 0; n <= m->bytes.len; n++) {
+        buf_reset(&b);
+        buf_put(&b, start, m->is_connect ? 1 : sizeof start);
+        buf_put_u8(&b, 1);
+        put_piece(&b, m->bytes.data, n);
+        emit("client", &b);
+    }
+    for (uint8_t action = 4; action <= 5 && m->bytes.len >= 16; action++) {
+        buf_reset(&b);
+        buf_put(&b, start, sizeof start);
+        buf_put_u8(&b, action);
+        buf_put_u8(&b, 9);
+        put_piece(&b, m->bytes.data + 16, m->bytes.len - 16);
+        emit("client", &b);
+    }
+    buf_close(&b);
+}
+
+static void text_seeds(void) {
+    static const char *const texts[] = {
+        "\0world:anyone:cdrwa",
+        "\0ip:::1/64:rw,digest:u:h=:a",
+        "\0x509:CN=a\\,O=b\\\\:r",
+        "\1/",
+        "\1/a/bc/.d/..e",
+        "\1/\xc3\xa4/\xe2\x82\xac/\xef\xbf\xaf",
+        "\1/\xf0\x9f\x98\x80",
+        "\2# c\n! d\ntickTime = 2000\r\ndataDir=/v\\\n  ar\nserver.1=h:2888:3888;2181\n",
+        "\2a=\\u00e4\\t\\\\\nb\\=c=d\n"};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        struct buf b = BUF_INIT;
+        buf_put_u8(&b, (uint8_t)texts[i][0]);
+        buf_put(&b, texts[i] + 1, strlen(texts[i] + 1));
+        emit_cut("text", &b, 1);
+        buf_close(&b);
+    }
+}
+
+static struct txn *some_txn(enum txn_type type) {
+    struct txn *t = txn_new(type, type == TXN_OPS || type == TXN_CLOSE_SESSION ? 5 : 0);
+    t->session_id = 0x100;
+    t->time_ms = 1700000000000;
+    t->cxid = 7;
+    t->multi = true;
+    if (type == TXN_CREATE_SESSION)
+        t->timeout_ms = 4000;
+    if (type == TXN_ERROR) {
+        t->err = -101;
+        t->op_count = 3;
+        t->error_index = 1;
+    }
+    if (type == TXN_ENSEMBLE)
+        t->secret = blob_new("0123456789abcdef0123456789abcdef", 32);
+    for (uint32_t i = 0; t->ops && i < t->op_count; i++) {
+        struct txn_op *op = &t->ops[i];
+        op->type = type == TXN_CLOSE_SESSION ? TXN_OP_DELETE : (enum txn_op_type)(i + 1);
+        op->path = blob_new("/a/b", 4);
+        op->version = 3;
+        if (op->type == TXN_OP_CREATE || op->type == TXN_OP_SET_DATA)
+            op->data = blob_new("data", 4);
+        if (op->type == TXN_OP_CREATE || op->type == TXN_OP_SET_ACL)
+            op->acl = acl_open_unsafe();
+        if (op->type == TXN_OP_CREATE)
+            op->parent_creates = 9;
+    }
+    return t;
+}
+
+static void txn_seeds(void) {
+    for (int type = TXN_OPS; type <= TXN_ENSEMBLE; type++) {
+        struct txn *t = some_txn((enum txn_type)type);
+        struct blob *bytes = txn_encode(t);
+        struct log_record r = {LOG_TXN, 0x100000001, blob_slice(bytes)};
+        struct buf b = BUF_INIT;
+        buf_put_u8(&b, 0);
+        buf_put(&b, bytes->bytes, bytes->len);
+        emit_cut("txn", &b, 1);
+        buf_reset(&b);
+        buf_put_u8(&b, 1);
+        log_record_encode(&b, &r);
+        emit_cut("txn", &b, 1);
+        buf_close(&b);
+        blob_unref(bytes);
+        txn_free(t);
+    }
+}
+
+/* An epoch, two records and a mark; then a log of `n` records that is damaged in each of four ways.
+ */
+static void wal_seeds(void) {
+    static const uint8_t described[] = {0, 0, 0, 0, 0,   0,   0, 0, 0, 3, 'a', 'b', 'c', 2,   0,
+                                        0, 0, 0, 2, 'd', 'e', 2, 0, 3, 0, 4,   'w', 'x', 'y', 'z'};
+    struct buf b = BUF_INIT;
+    buf_put(&b, described, sizeof described);
+    emit_cut("wal", &b, 1);
+    for (uint8_t n = 0; n < 32; n++) {
+        for (uint8_t way = 0; way < 4; way++) {
+            const uint8_t damaged[] = {1, n, 0x55, way, n, (uint8_t)(n * 37), 0, 2, 0, 0};
+            buf_reset(&b);
+            buf_put(&b, damaged, way == 3 ? sizeof damaged : 6);
+            emit("wal", &b);
+        }
+    }
+    buf_close(&b);
+}
+
+/* Scripts of any bytes: for the core every byte is an action or its argument. */
+static void script_seeds(void) {
+    uint32_t x = 1;
+    for (int i = 0; i < 300; i++) {
+        struct buf b = BUF_INIT;
+        for (int n = 0; n < 40 + i; n++) {
+            x = x * 1664525 + 1013904223;
+            /* Small numbers make more sense as arguments. */
+            buf_put_u8(&b, (uint8_t)(x >> (n % 3 ? 29 : 24)));
+        }
+        emit("replica", &b);
+        emit("client", &b);
+        buf_close(&b);
+    }
+}
+
+int main(int argc, char **argv) {
+    if (argc != 3)
+        errx(1, "usage: fuzz_seeds DIR RECORDED");
+    corpus = argv[1];
+    read_recorded(argv[2]);
+    for (int i = 0; i < message_count; i++) {
+        record_seeds_of(&messages[i]);
+        if (!messages[i].from_client)
+            client_seeds_of(&messages[i]);
+        if (i == 0 || messages[i].connection != messages[i - 1].connection)
+            conversation_seeds(messages[i].connection);
+    }
+    text_seeds();
+    txn_seeds();
+    wal_seeds();
+    script_seeds();
+    for (int i = 0; i < message_count; i++)
+        buf_close(&messages[i].bytes);
+    return 0;
+}
