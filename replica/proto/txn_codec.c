@@ -72,18 +72,6 @@ static void txn_to_message(const struct txn *t, struct arena *a, Zkfs__Log__Txn 
         ops_to_message(t, a, m);
 }
 
-size_t txn_encoded_size(const struct txn *t) {
-    CHECK(!txn_invalid_reason(t));
-    alignas(max_align_t) uint8_t scratch[SCRATCH_BYTES];
-    struct arena a;
-    arena_init(&a, scratch, sizeof scratch, SIZE_MAX);
-    Zkfs__Log__Txn m;
-    txn_to_message(t, &a, &m);
-    size_t size = zkfs__log__txn__get_packed_size(&m);
-    arena_close(&a);
-    return size;
-}
-
 struct blob *txn_encode(const struct txn *t) {
     CHECK(!txn_invalid_reason(t));
     alignas(max_align_t) uint8_t scratch[SCRATCH_BYTES];
@@ -92,7 +80,7 @@ struct blob *txn_encode(const struct txn *t) {
     Zkfs__Log__Txn m;
     txn_to_message(t, &a, &m);
     size_t size = zkfs__log__txn__get_packed_size(&m);
-    CHECK(size <= TXN_ENCODED_MAX);
+    CHECK(size <= INT32_MAX);
     struct blob *b = mem_alloc(sizeof *b + size);
     *b = (struct blob){.refs = 1, .len = (uint32_t)size};
     CHECK(zkfs__log__txn__pack(&m, b->bytes) == size);

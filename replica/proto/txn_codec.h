@@ -7,11 +7,9 @@
 #include "common/buf.h"
 #include "replica/tree/txn.h"
 
-/* Bytes that txn_encode would make, for admission. */
-size_t txn_encoded_size(const struct txn *t);
 /* A new blob. The zxid is not in it: it is the log record's. The txn is one that can be read back (CHECK
- * of txn_invalid_reason and of TXN_ENCODED_MAX: better no process than a log that is refused at the next
- * start). */
+ * of txn_invalid_reason: better no process than a log that is refused at the next start). What is longer
+ * than TXN_ENCODED_MAX is for admission to refuse: log_record_encode CHECKs it. */
 struct blob *txn_encode(const struct txn *t);
 /* A new txn with this zxid, or NULL when the bytes are no transaction (unknown type, op or field, missing
  * path, ACL bytes that are no vector<ACL>, more than TXN_ENCODED_MAX bytes …; txn_invalid_reason). */

@@ -49,9 +49,9 @@ struct txn {
     uint32_t op_count; /* of a refused multi too, though `ops` is NULL then */
 };
 
-/* No transaction has more operations: at 7 bytes each, the least that one takes in the log, they would
- * not fit into a record (LOG_RECORD_MAX). */
-#define TXN_OPS_MAX (1u << 22)
+/* No transaction has more operations, nor did a refused one: each takes 17 bytes at least in the client's
+ * frame, whose length is an int32. */
+#define TXN_OPS_MAX (1u << 27)
 
 struct txn *txn_new(enum txn_type type, uint32_t op_count); /* ops zeroed; none for TXN_ERROR */
 void txn_free(struct txn *t);                               /* unrefs its blobs; NULL is fine */
