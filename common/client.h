@@ -1,6 +1,6 @@
-/* The pure client session: what a ZooKeeper client does between its caller and a socket. No clock, no
- * socket, no thread: events in, updates out. fs/ drives it with libuv, the simulator with a virtual
- * network.
+/* The pure client session: what a ZooKeeper client does between its caller and a socket. No clock,
+ * no socket, no thread: events in, updates out. fs/ drives it with libuv, the simulator with a
+ * virtual network.
  *
  *            CE_CONNECTED         connect response
  *   CONNECTING ------> HANDSHAKE ----------------> CONNECTED
@@ -9,23 +9,24 @@
  *       | a new session is asked for at once
  *   EXPIRED <- the server does not know the session any more
  *
- * Requests are numbered (xid) and answered in order. While not connected they wait. A request that was
- * sent and not answered when the connection went is: sent again after the reconnect when it only reads
- * (and sync); answered ZK_CONNECTIONLOSS when it writes, for only the caller can find out whether it
- * was done. A request that is older than its deadline is answered ZK_OPERATIONTIMEOUT when it was never
- * sent (surely not done) and ZK_CONNECTIONLOSS when it was. The servers are tried in order from a given
- * start, with a back-off that grows to 1 s after each whole round. A server that is behind what this
- * client has seen closes the connection without an answer, as does one that is no server: the next one
- * is tried.
+ * Requests are numbered (xid) and answered in order. While not connected they wait. A request that
+ * was sent and not answered when the connection went is: sent again after the reconnect when it
+ * only reads (and sync); answered ZK_CONNECTIONLOSS when it writes, for only the caller can find
+ * out whether it was done. A request that is older than its deadline is answered
+ * ZK_OPERATIONTIMEOUT when it was never sent (surely not done) and ZK_CONNECTIONLOSS when it was.
+ * The servers are tried in order from a given start, with a back-off that grows to 1 s after each
+ * whole round. A server that is behind what this client has seen closes the connection without an
+ * answer, as does one that is no server: the next one is tried.
  *
- * When the session expires, CU_STATE EXPIRED comes first, and a new session is asked for at once: requests
- * that were never sent, and lost reads, go over to it; sent writes were answered ZK_CONNECTIONLOSS when
- * their connection went. Watches go over too (setWatches, relative to what was seen), and the zxid, so
- * that the new session does not read backwards either.
+ * When the session expires, CU_STATE EXPIRED comes first, and a new session is asked for at once:
+ * requests that were never sent, and lost reads, go over to it; sent writes were answered
+ * ZK_CONNECTIONLOSS when their connection went. Watches go over too (setWatches, relative to what
+ * was seen), and the zxid, so that the new session does not read backwards either.
  *
- * A read that was lost with five connections is answered ZK_CONNECTIONLOSS, one whose reply is longer
- * than max_frame_bytes ZK_MARSHALLINGERROR: they would break every connection. A refused addauth answers
- * all ZK_AUTHFAILED. Beyond 65,536 unanswered requests more are answered ZK_THROTTLEDOP.
+ * A read that was lost with five connections is answered ZK_CONNECTIONLOSS, one whose reply is
+ * longer than max_frame_bytes ZK_MARSHALLINGERROR: they would break every connection. A refused
+ * addauth answers all ZK_AUTHFAILED. Beyond 65,536 unanswered requests more are answered
+ * ZK_THROTTLEDOP.
  */
 #ifndef ZKFS_COMMON_CLIENT_H
 #define ZKFS_COMMON_CLIENT_H
@@ -36,9 +37,9 @@
 #include "common/zkerr.h"
 
 struct client_config {
-    int32_t server_count;   /* addresses stay with the shell, which knows them by index */
-    int32_t first_server;   /* where to begin: the shell's random choice */
-    int32_t timeout_ms;     /* session timeout asked for */
+    int32_t server_count;    /* addresses stay with the shell, which knows them by index */
+    int32_t first_server;    /* where to begin: the shell's random choice */
+    int32_t timeout_ms;      /* session timeout asked for */
     int32_t max_frame_bytes; /* greatest reply accepted */
 };
 
@@ -48,20 +49,20 @@ enum client_event_type {
     CE_TICK,      /* the time has come that CU_DEADLINE asked for (early or late is fine) */
     CE_CONNECTED, /* the socket that CU_CONNECT asked for is up */
     CE_LOST,      /* it is gone, or could not be made. Not sent for one that was to be dropped. */
-    CE_BYTES,     /* bytes from it: any cut. They must stay until the updates of the step are used. */
-    CE_REQUEST,   /* the caller wants an operation done */
-    CE_CANCEL,    /* the caller no longer waits for `token`; its answer will be dropped. A request not
-                     yet sent is not sent any more. */
-    CE_CLOSE,     /* end the session (closeSession), then CU_CLOSED, within 1 s. What is unanswered then
-                     is answered before it. */
+    CE_BYTES,   /* bytes from it: any cut. They must stay until the updates of the step are used. */
+    CE_REQUEST, /* the caller wants an operation done */
+    CE_CANCEL,  /* the caller no longer waits for `token`; its answer will be dropped. A request not
+                   yet sent is not sent any more. */
+    CE_CLOSE, /* end the session (closeSession), then CU_CLOSED, within 1 s. What is unanswered then
+                 is answered before it. */
 };
 
 struct client_event {
     enum client_event_type type;
     int64_t mono_ms;
-    struct slice bytes; /* CE_BYTES; CE_REQUEST: the encoded request record, without header */
-    uint64_t token;     /* CE_REQUEST, CE_CANCEL: the caller's, unique among the unanswered */
-    int32_t opcode;     /* CE_REQUEST */
+    struct slice bytes;  /* CE_BYTES; CE_REQUEST: the encoded request record, without header */
+    uint64_t token;      /* CE_REQUEST, CE_CANCEL: the caller's, unique among the unanswered */
+    int32_t opcode;      /* CE_REQUEST */
     int64_t deadline_ms; /* CE_REQUEST: mono_ms at the latest; 0 is never (-o hard) */
 };
 
@@ -70,11 +71,11 @@ enum client_update_type {
     CU_DISCONNECT, /* drop the socket */
     CU_SEND,       /* write these bytes to the socket */
     CU_REPLY,      /* answer of `token`: err, zxid, and the reply record when err is 0 */
-    CU_WATCH,      /* a watch event: zk_event type in `err`, path in `bytes`, `zxid` (-1 when the server
-                      does not say) */
-    CU_STATE,      /* `state` changed */
-    CU_DEADLINE,   /* call with CE_TICK at this mono_ms (replaces the one before) */
-    CU_CLOSED,     /* the session is closed; nothing follows */
+    CU_WATCH, /* a watch event: zk_event type in `err`, path in `bytes`, `zxid` (-1 when the server
+                 does not say) */
+    CU_STATE, /* `state` changed */
+    CU_DEADLINE, /* call with CE_TICK at this mono_ms (replaces the one before) */
+    CU_CLOSED,   /* the session is closed; nothing follows */
 };
 
 enum client_state {
@@ -115,7 +116,8 @@ session_id_t client_session_id(const struct client *c); /* 0 before the first */
 int32_t client_timeout_ms(const struct client *c);      /* as negotiated */
 zxid_t client_last_zxid(const struct client *c);        /* highest seen, kept over reconnects */
 int32_t client_server(const struct client *c);          /* index of the server in use, -1 none */
-/* Puts `scheme:auth` on this connection, with the next step, and on every later one (addauth). Copied. */
+/* Puts `scheme:auth` on this connection, with the next step, and on every later one (addauth).
+ * Copied. */
 void client_add_auth(struct client *c, const char *scheme, struct slice auth);
 
 #endif

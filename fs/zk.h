@@ -1,11 +1,12 @@
-/* ZooKeeper's operations for the mount, asynchronous, on libuv: paths in (full server paths), results
- * out through one callback each, exactly once, never from within the call that started it.
+/* ZooKeeper's operations for the mount, asynchronous, on libuv: paths in (full server paths),
+ * results out through one callback each, exactly once, never from within the call that started it.
  *
  * Waiting: while no server answers, an operation waits up to `timeo_ms`, then its result is
  * ZK_OPERATIONTIMEOUT (surely not done) or ZK_CONNECTIONLOSS (perhaps done); both are EIO.
- * Writes that were under way when the connection broke are looked into after the reconnect, and their
- * result is the true one wherever it can be known (zk_write_check.c and docs/client-retries.md say how).
- * A request or an answer that is too long for the protocol is ZK_MARSHALLINGERROR (EFBIG). */
+ * Writes that were under way when the connection broke are looked into after the reconnect, and
+ * their result is the true one wherever it can be known (zk_write_check.c and
+ * docs/client-retries.md say how). A request or an answer that is too long for the protocol is
+ * ZK_MARSHALLINGERROR (EFBIG). */
 #ifndef ZKFS_FS_ZK_H
 #define ZKFS_FS_ZK_H
 
@@ -18,23 +19,23 @@
 struct uv_loop_s;
 
 struct zk_config {
-    const char *servers;       /* HOST:PORT[,HOST:PORT…], [v6]:PORT too, without the root; port 2181 */
+    const char *servers; /* HOST:PORT[,HOST:PORT…], [v6]:PORT too, without the root; port 2181 */
     int32_t session_timeout_ms;
-    int32_t timeo_ms;          /* 0: the session timeout */
-    bool hard;                 /* wait for ever */
-    int32_t max_frame_bytes;   /* the servers' jute.maxbuffer: longer requests are refused here, for a
-                                  server would close the connection; 0: its default, 1,048,575; never
-                                  below 1,024 */
+    int32_t timeo_ms;        /* 0: the session timeout */
+    bool hard;               /* wait for ever */
+    int32_t max_frame_bytes; /* the servers' jute.maxbuffer: longer requests are refused here, for a
+                                server would close the connection; 0: its default, 1,048,575; never
+                                below 1,024 */
 };
 
 struct zk_result {
     int err; /* enum zk_err; of a multi that failed: the error of the operation that did */
     zxid_t zxid;
-    struct zstat stat;      /* get, exists, children, set, create (from create2), get_acl, set_acl */
-    struct slice data;      /* get */
-    struct jvec children;   /* children */
-    struct slice path;      /* create: the final path */
-    struct jvec acl;        /* get_acl */
+    struct zstat stat;    /* get, exists, children, set, create (from create2), get_acl, set_acl */
+    struct slice data;    /* get */
+    struct jvec children; /* children */
+    struct slice path;    /* create: the final path */
+    struct jvec acl;      /* get_acl */
     const struct zk_op_result *ops; /* multi: one for each op */
     size_t op_count;
 }; /* all borrowed for the call */
@@ -53,9 +54,9 @@ struct zk_op {
     struct slice data;
     int32_t version;       /* set, delete, check; -1 any */
     enum create_mode mode; /* create */
-    bool exclusive;        /* create: the caller relies on being the one that made it (mkdir, O_EXCL): when
-                              the answer is lost, a znode that another client may have made in just the
-                              same way is not taken for ours; the result is ZK_CONNECTIONLOSS */
+    bool exclusive; /* create: the caller relies on being the one that made it (mkdir, O_EXCL): when
+                       the answer is lost, a znode that another client may have made in just the
+                       same way is not taken for ours; the result is ZK_CONNECTIONLOSS */
     const struct blob *acl; /* create; NULL: the default ACL of the mount */
 };
 
@@ -87,12 +88,12 @@ uint64_t zk_get_acl(struct zk *zk, struct slice path, zk_cb *cb, void *ctx);
 uint64_t zk_set_acl(struct zk *zk, struct slice path, const struct blob *acl, int32_t version,
                     zk_cb *cb, void *ctx);
 uint64_t zk_sync(struct zk *zk, struct slice path, zk_cb *cb, void *ctx);
-/* The caller was interrupted: cb will not be called any more (a write may still happen). Unknown tokens
- * are ignored. */
+/* The caller was interrupted: cb will not be called any more (a write may still happen). Unknown
+ * tokens are ignored. */
 void zk_cancel(struct zk *zk, uint64_t token);
 
-/* Puts `scheme:auth` on this and every later connection (client_add_auth); call it right after zk_new,
- * so that no operation goes out before it. Copied. */
+/* Puts `scheme:auth` on this and every later connection (client_add_auth); call it right after
+ * zk_new, so that no operation goes out before it. Copied. */
 void zk_add_auth(struct zk *zk, const char *scheme, struct slice auth);
 
 session_id_t zk_session_id(const struct zk *zk);

@@ -276,6 +276,17 @@ START_TEST(expiry_is_told_first_and_a_new_session_is_asked_for_at_once) {
 }
 END_TEST
 
+START_TEST(the_server_that_told_the_expiry_gives_the_new_session) {
+    driver_close(&d);
+    driver_init(&d, 3, 9000);
+    driver_establish(&d);
+    connect_again();
+    int32_t server = client_server(d.c);
+    driver_connect_response(&d, 0, 0);
+    ck_assert_int_eq(driver_find(&d, CU_CONNECT)->server, server);
+}
+END_TEST
+
 START_TEST(reads_and_unsent_writes_go_over_to_the_new_session) {
     driver_request(&d, 1, OP_GET_DATA, "/a", false, 0);
     driver_write(&d, 2, "/a", 0);
@@ -438,6 +449,7 @@ Suite *unit_suite(void) {
     tcase_add_test(t, a_refused_credential_is_told_to_all_who_wait);
     tcase_add_test(t, an_accepted_credential_changes_nothing);
     tcase_add_test(t, expiry_is_told_first_and_a_new_session_is_asked_for_at_once);
+    tcase_add_test(t, the_server_that_told_the_expiry_gives_the_new_session);
     tcase_add_test(t, reads_and_unsent_writes_go_over_to_the_new_session);
     tcase_add_test(t, watches_and_the_zxid_seen_outlive_the_session);
     tcase_add_test(t, a_server_that_refuses_a_new_session_is_not_stormed);
