@@ -327,7 +327,8 @@ static void note_asked(struct world_client *c, int32_t xid, int32_t opcode) {
     else if (opcode == OP_AUTH || !usual)
         c->lawless = true;
     else
-        c->asked[c->asked_count++] = (struct asked){xid, opcode};
+        /* Whatever its xid was, a ping is answered as one. */
+        c->asked[c->asked_count++] = (struct asked){opcode == OP_PING ? XID_PING : xid, opcode};
 }
 
 void world_frame(struct world *w, int client, struct slice frame) {
