@@ -65,10 +65,8 @@ static void on_newer(void *ctx, const struct zk_result *res)
 static void note_written(struct handle *h, const struct zstat *stat)
 {
     struct inode *inode = h->inode;
-    if (inode->czxid == stat->czxid) {
-        inode->stat = *stat;
-        inode->null_data = false;
-    }
+    if (inode->czxid == stat->czxid)
+        inode_see(inode, stat, DATA_THERE);
     /* The directory of this `.data` would be a file from now on, for the tools that go on to fill it
      * (mark.h). */
     if (inode->kind == INODE_DATA && stat->num_children == 0)

@@ -10,8 +10,7 @@ struct handle *handle_new(struct fs *fs, struct inode *inode)
     struct handle *h = mem_zalloc(sizeof *h);
     h->fs = fs;
     h->inode = inode_ref(inode);
-    if (inode->kind != INODE_DIR)
-        DL_APPEND(inode->handles, h);
+    DL_APPEND(inode->handles, h);
     return h;
 }
 
@@ -21,8 +20,7 @@ void handle_close(struct handle *h)
     if (h->owner != NULL)
         h->owner->handle = NULL;
     handle_drop_held(h);
-    if (h->inode->kind != INODE_DIR)
-        DL_DELETE(h->inode->handles, h);
+    DL_DELETE(h->inode->handles, h);
     blob_unref(h->value);
     buf_close(&h->list.names);
     mem_free(h->list.at);
@@ -93,4 +91,16 @@ void handle_hold(struct handle *h)
     h->held = true;
     h->held_since_ms = (int64_t)uv_now(h->fs->loop);
     DL_APPEND2(h->fs->dirty, h, dirty_prev, dirty_next);
+}
+
+void handles_close(struct fs *fs)
+{
+    struct inode *inode, *next;
+    HASH_ITER(by_id, fs->inodes.by_id, inode, next)
+    {
+        inode_ref(inode); /* its last handle would take it along */
+        while (inode->handles != NULL)
+            handle_close(inode->handles);
+        inode_unref(&fs->inodes, inode);
+    }
 }

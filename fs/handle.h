@@ -24,7 +24,7 @@ struct dir_list {
 struct handle {
     struct fs *fs;
     struct inode *inode; /* referenced */
-    struct handle *prev, *next; /* inode->handles, files only */
+    struct handle *prev, *next; /* inode->handles */
 
     struct blob *value; /* as read or committed; NULL is null data */
     int32_t version;    /* the one of `value` */
@@ -49,6 +49,8 @@ struct handle {
 struct handle *handle_new(struct fs *fs, struct inode *inode);
 /* Drops what is held; frees. The lock must be free. */
 void handle_close(struct handle *h);
+/* Closes every one: the mount has ended, and no RELEASE comes any more. */
+void handles_close(struct fs *fs);
 static inline struct handle *handle_of(const struct fuse_file_info *fi)
 {
     return (struct handle *)(uintptr_t)fi->fh;

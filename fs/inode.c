@@ -100,29 +100,37 @@ struct inode *inode_find(struct inode_table *t, uint64_t nodeid)
     return found;
 }
 
+/* The data of one version never changes: mzxid is the transaction that wrote it. */
+static bool same_version(const struct zstat *a, const struct zstat *b)
+{
+    return a->czxid == b->czxid && a->version == b->version && a->mzxid == b->mzxid;
+}
+
+void inode_see(struct inode *inode, const struct zstat *stat, enum nullness data)
+{
+    if (data != DATA_UNKNOWN || !same_version(&inode->stat, stat))
+        inode->data = data;
+    inode->stat = *stat;
+}
+
 struct inode *inode_get(struct inode_table *t, struct slice path, enum inode_kind kind,
-                        const struct zstat *stat, bool null_data)
+                        const struct zstat *stat, enum nullness data)
 {
     struct inode *inode = find(t, path, kind, stat->czxid);
     if (inode == NULL)
         inode = inode_add(t, path, kind, stat->czxid);
-    inode->stat = *stat;
-    inode->null_data = null_data;
+    inode_see(inode, stat, data);
     return inode;
 }
 
-bool inode_recall_null(const struct inode_table *t, struct slice path, const struct zstat *stat,
-                       bool *ret_null)
+enum nullness inode_recall(const struct inode_table *t, struct slice path, const struct zstat *stat)
 {
     for (int kind = INODE_DIR; kind <= INODE_DATA; kind++) {
         const struct inode *inode = find(t, path, (enum inode_kind)kind, stat->czxid);
-        if (inode != NULL && inode->stat.version == stat->version &&
-            inode->stat.mzxid == stat->mzxid) {
-            *ret_null = inode->null_data;
-            return true;
-        }
+        if (inode != NULL && inode->data != DATA_UNKNOWN && same_version(&inode->stat, stat))
+            return inode->data;
     }
-    return false;
+    return DATA_UNKNOWN;
 }
 
 void inode_looked_up(struct inode *inode) { inode->lookups++; }
@@ -164,9 +172,9 @@ struct slice inode_path(const struct inode *inode)
     return (struct slice){inode->key + KEY_HEAD, (int32_t)(inode->key_len - KEY_HEAD)};
 }
 
-enum inode_kind inode_kind_of(const struct zstat *stat, bool null_data)
+enum inode_kind inode_kind_of(const struct zstat *stat, enum nullness data)
 {
-    return stat->num_children > 0 || null_data ? INODE_DIR : INODE_FILE;
+    return stat->num_children > 0 || data == DATA_NULL ? INODE_DIR : INODE_FILE;
 }
 
 /* A time in milliseconds with the zxid's low digits below them, so that two versions of one

@@ -19,6 +19,9 @@ enum inode_kind {
     INODE_DATA, /* `.data` of the directory at `path` */
 };
 
+/* What is known of a znode's data. A Stat cannot tell null from empty: both have length 0. */
+enum nullness { DATA_UNKNOWN, DATA_THERE, DATA_NULL };
+
 struct fs;
 struct handle;
 
@@ -30,8 +33,9 @@ struct inode {
     zxid_t czxid;
     bool by_key_in;      /* found by its key; false once another inode has the same */
     struct zstat stat;   /* as last seen */
-    bool null_data;      /* as last seen */
-    struct handle *handles; /* open files, doubly linked */
+    enum nullness data;  /* of that version */
+    pid_t maker;         /* of a directory: who made it, until it makes `.data`; 0 (op_has_no_data) */
+    struct handle *handles; /* open on it, doubly linked */
     uint8_t *key;        /* kind, czxid, path */
     uint32_t key_len;
     UT_hash_handle by_id;
@@ -47,19 +51,21 @@ struct inode_table {
 
 /* Makes the table with its root inode, a directory at `root_path`, which is never freed before. */
 void inode_table_init(struct inode_table *t, struct slice root_path);
+/* Frees all inodes; no handle may be open. */
 void inode_table_close(struct inode_table *t);
 size_t inode_count(const struct inode_table *t);
 
 /* NULL when the kernel never got this nodeid or has forgotten it. */
 struct inode *inode_find(struct inode_table *t, uint64_t nodeid);
-/* The inode for this znode in this shape, made when there is none; remembers stat and null_data. The
- * caller either counts a lookup (inode_looked_up) or takes a reference. */
+/* The inode for this znode in this shape, made when there is none; remembers what was seen. The caller
+ * either counts a lookup (inode_looked_up) or takes a reference. */
 struct inode *inode_get(struct inode_table *t, struct slice path, enum inode_kind kind,
-                        const struct zstat *stat, bool null_data);
-/* Whether the data of this znode is null, as far as an inode remembers it of this very version: false
- * when it does not. */
-bool inode_recall_null(const struct inode_table *t, struct slice path, const struct zstat *stat,
-                       bool *ret_null);
+                        const struct zstat *stat, enum nullness data);
+/* Remembers what was seen of the inode's znode; what is known of this version already is not forgotten
+ * for DATA_UNKNOWN. */
+void inode_see(struct inode *inode, const struct zstat *stat, enum nullness data);
+/* What is remembered of the data of this very version of a znode. */
+enum nullness inode_recall(const struct inode_table *t, struct slice path, const struct zstat *stat);
 void inode_looked_up(struct inode *inode);
 void inode_forget(struct inode_table *t, struct inode *inode, uint64_t count);
 struct inode *inode_ref(struct inode *inode);
@@ -71,7 +77,7 @@ void inode_move(struct inode_table *t, struct inode *inode, struct slice path, z
 struct slice inode_path(const struct inode *inode);
 
 /* The rule of DESIGN section 2: a directory is a znode that has children or whose data is null. */
-enum inode_kind inode_kind_of(const struct zstat *stat, bool null_data);
+enum inode_kind inode_kind_of(const struct zstat *stat, enum nullness data);
 
 /* struct stat for a znode of this shape. */
 void inode_attr(const struct fs *fs, struct slice path, enum inode_kind kind,

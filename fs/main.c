@@ -15,6 +15,7 @@
 #include "fs/commit.h"
 #include "fs/fs.h"
 #include "fs/fuse_uv.h"
+#include "fs/handle.h"
 #include "fs/options.h"
 
 #define EXIT_USAGE 2
@@ -258,6 +259,7 @@ static int app_run(struct options *opt, int ready_fd)
     }
     uv_run(&app.loop, UV_RUN_DEFAULT);
     uv_loop_close(&app.loop);
+    handles_close(&app.fs);
     inode_table_close(&app.fs.inodes);
     if (!app.serving && app.exit_code == 0)
         app.exit_code = EXIT_FAILURE; /* told to stop before the mount worked */

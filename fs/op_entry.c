@@ -12,7 +12,6 @@ struct make_op {
     struct buf path;
     enum inode_kind kind;
     bool open; /* CREATE: with a handle */
-    bool data; /* `.data` */
     struct fuse_file_info fi;
 };
 
@@ -24,18 +23,19 @@ static void make_end(struct call *c)
 }
 
 static void reply_made(struct make_op *op, enum inode_kind kind, const struct zstat *stat,
-                       bool null_data, struct blob *take_value)
+                       enum nullness data, struct blob *take_value)
 {
     struct call *c = &op->call;
     struct slice path = op_slice(&op->path);
+    struct stat attr;
+    struct inode *inode = inode_get(&c->fs->inodes, path, kind, stat, data);
+    inode_attr(c->fs, path, kind, stat, &attr);
     if (!op->open) {
+        inode->maker = kind == INODE_DIR ? call_pid(c) : 0;
         blob_unref(take_value);
-        op_reply_entry(c, path, kind, stat, null_data);
+        call_entry(c, inode, &attr);
         return;
     }
-    struct stat attr;
-    struct inode *inode = inode_get(&c->fs->inodes, path, kind, stat, null_data);
-    inode_attr(c->fs, path, kind, stat, &attr);
     struct handle *h = op_file_handle(c->fs, inode, &op->fi);
     handle_set_value(h, take_value, stat->version);
     call_created(c, inode, &attr, h, &op->fi);
@@ -46,13 +46,13 @@ static void on_there(void *ctx, const struct zk_result *res)
 {
     struct make_op *op = ctx;
     struct call *c = &op->call;
-    bool null_data = res->data.len < 0;
+    enum nullness data = res->data.len < 0 ? DATA_NULL : DATA_THERE;
     if (res->err != ZK_OK)
         call_zk_err(c, res->err);
-    else if (op_shape(c, op_slice(&op->path), &res->stat, null_data) == INODE_DIR)
+    else if (op_shape(c, op_slice(&op->path), &res->stat, data) == INODE_DIR)
         call_err(c, EISDIR);
     else
-        reply_made(op, INODE_FILE, &res->stat, null_data, blob_from_slice(res->data));
+        reply_made(op, INODE_FILE, &res->stat, data, blob_from_slice(res->data));
 }
 
 static void on_created(void *ctx, const struct zk_result *res)
@@ -70,11 +70,11 @@ static void on_created(void *ctx, const struct zk_result *res)
     bool dir = op->kind == INODE_DIR;
     if (op->open)
         op->fi.flags |= O_TRUNC; /* the first write replaces the emptiness, whatever came between */
-    reply_made(op, op->kind, &res->stat, dir, dir ? NULL : blob_new(NULL, 0));
+    reply_made(op, op->kind, &res->stat, dir ? DATA_NULL : DATA_THERE,
+               dir ? NULL : blob_new(NULL, 0));
 }
 
-/* `.data` is always there, unless this process has just unlinked it (mark.h). */
-static void data_probed(struct call *c, int err, const struct zstat *stat, bool null_data)
+static void data_probed(struct call *c, int err, const struct zstat *stat, enum nullness data)
 {
     struct make_op *op = (struct make_op *)c;
     struct slice path = op_slice(&op->path);
@@ -82,16 +82,15 @@ static void data_probed(struct call *c, int err, const struct zstat *stat, bool 
         call_zk_err(c, err);
         return;
     }
-    bool unlinked = mark_holds(&c->fs->marks, MARK_UNLINKED, path, call_pid(c),
-                               (int64_t)uv_now(c->fs->loop));
     bool exclusive = !op->open || (op->fi.flags & O_EXCL) != 0;
-    if (exclusive && (!unlinked || stat->data_length > 0)) {
+    if (exclusive && !op_has_no_data(c, stat)) {
         call_err(c, EEXIST);
         return;
     }
     mark_clear(&c->fs->marks, MARK_UNLINKED, path, call_pid(c));
+    c->inode->maker = 0;
     op->fi.flags |= O_TRUNC;
-    reply_made(op, INODE_DATA, stat, null_data, NULL);
+    reply_made(op, INODE_DATA, stat, data, NULL);
 }
 
 static void make_start(fuse_req_t req, fuse_ino_t parent, const char *name, const char *what,

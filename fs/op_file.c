@@ -39,8 +39,7 @@ static void on_value(void *ctx, const struct zk_result *res)
         call_err(c, ESTALE); /* another znode has the name: the kernel looks it up again */
         return;
     }
-    inode->stat = res->stat;
-    inode->null_data = res->data.len < 0;
+    inode_see(inode, &res->stat, res->data.len < 0 ? DATA_NULL : DATA_THERE);
     struct handle *h = op_file_handle(c->fs, inode, &op->fi);
     handle_set_value(h, blob_from_slice(res->data), res->stat.version);
     call_open(c, h, &op->fi);

@@ -21,11 +21,11 @@ struct inode *op_inode(fuse_req_t req, fuse_ino_t ino)
 }
 
 enum inode_kind op_shape(struct call *c, struct slice path, const struct zstat *stat,
-                         bool null_data)
+                         enum nullness data)
 {
     struct fs *fs = c->fs;
     int64_t now = (int64_t)uv_now(fs->loop);
-    if (inode_kind_of(stat, null_data) == INODE_DIR)
+    if (inode_kind_of(stat, data) == INODE_DIR)
         return INODE_DIR;
     if (slice_equal(path, inode_path(fs->inodes.root)))
         return INODE_DIR; /* a mount's root is one, whatever its data is */
@@ -36,11 +36,19 @@ enum inode_kind op_shape(struct call *c, struct slice path, const struct zstat *
     return INODE_FILE;
 }
 
+bool op_has_no_data(struct call *c, const struct zstat *stat)
+{
+    pid_t pid = call_pid(c);
+    return stat->data_length == 0 &&
+           (c->inode->maker == pid || mark_holds(&c->fs->marks, MARK_UNLINKED, inode_path(c->inode),
+                                                 pid, (int64_t)uv_now(c->fs->loop)));
+}
+
 void op_reply_entry(struct call *c, struct slice path, enum inode_kind kind,
-                    const struct zstat *stat, bool null_data)
+                    const struct zstat *stat, enum nullness data)
 {
     struct stat attr;
-    struct inode *inode = inode_get(&c->fs->inodes, path, kind, stat, null_data);
+    struct inode *inode = inode_get(&c->fs->inodes, path, kind, stat, data);
     inode_attr(c->fs, path, kind, stat, &attr);
     call_entry(c, inode, &attr);
 }
@@ -49,7 +57,7 @@ struct lookup_op {
     struct call call;
     struct probe probe;
     struct buf path;
-    bool data; /* `.data` is asked for */
+    bool own_data; /* `.data` is asked for */
 };
 
 static void lookup_end(struct call *c)
@@ -59,19 +67,18 @@ static void lookup_end(struct call *c)
     buf_close(&op->path);
 }
 
-static void lookup_probed(struct call *c, int err, const struct zstat *stat, bool null_data)
+static void lookup_probed(struct call *c, int err, const struct zstat *stat, enum nullness data)
 {
     struct lookup_op *op = (struct lookup_op *)c;
     struct slice path = op_slice(&op->path);
     if (err != ZK_OK)
         call_zk_err(c, err);
-    else if (!op->data)
-        op_reply_entry(c, path, op_shape(c, path, stat, null_data), stat, null_data);
-    else if (stat->data_length == 0 && mark_holds(&c->fs->marks, MARK_UNLINKED, path, call_pid(c),
-                                                  (int64_t)uv_now(c->fs->loop)))
+    else if (!op->own_data)
+        op_reply_entry(c, path, op_shape(c, path, stat, data), stat, data);
+    else if (op_has_no_data(c, stat))
         call_err(c, ENOENT);
     else
-        op_reply_entry(c, path, INODE_DATA, stat, null_data);
+        op_reply_entry(c, path, INODE_DATA, stat, data);
 }
 
 void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -92,7 +99,7 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
         return;
     }
     op->path = path;
-    op->data = child == CHILD_DATA;
+    op->own_data = child == CHILD_DATA;
     probe_start(&op->probe, &op->call, op_slice(&op->path), lookup_probed);
 }
 
@@ -148,7 +155,7 @@ static void attr_gone(struct call *c, int errnum)
     call_attr(c, &attr);
 }
 
-static void attr_probed(struct call *c, int err, const struct zstat *stat, bool null_data)
+static void attr_probed(struct call *c, int err, const struct zstat *stat, enum nullness data)
 {
     struct inode *inode = c->inode;
     if (err == ZK_NONODE) {
@@ -163,8 +170,7 @@ static void attr_probed(struct call *c, int err, const struct zstat *stat, bool 
         attr_gone(c, ESTALE); /* makes the kernel look the name up again */
         return;
     }
-    inode->stat = *stat;
-    inode->null_data = null_data;
+    inode_see(inode, stat, data);
     struct stat attr;
     inode_attr(c->fs, inode_path(inode), inode->kind, stat, &attr);
     add_held_size(inode, &attr);

@@ -55,7 +55,7 @@ static void on_data_nulled(void *ctx, const struct zk_result *res)
 
 /* rmdir with a look before: data is content of the directory too, and is not deleted unseen. The
  * version makes look and deletion one. */
-static void rmdir_probed(struct call *c, int err, const struct zstat *stat, bool null_data);
+static void rmdir_probed(struct call *c, int err, const struct zstat *stat, enum nullness data);
 
 static void on_rmdir(void *ctx, const struct zk_result *res)
 {
@@ -71,10 +71,10 @@ static void on_rmdir(void *ctx, const struct zk_result *res)
     }
 }
 
-static void rmdir_probed(struct call *c, int err, const struct zstat *stat, bool null_data)
+static void rmdir_probed(struct call *c, int err, const struct zstat *stat, enum nullness data)
 {
     struct remove_op *op = (struct remove_op *)c;
-    (void)null_data;
+    (void)data;
     if (err != ZK_OK)
         call_zk_err(c, err);
     else if (stat->num_children > 0 || stat->data_length > 0)

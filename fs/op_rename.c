@@ -46,6 +46,11 @@ static void rename_end(struct call *c)
 static void read_both(struct rename_op *op);
 static void decide(struct rename_op *op);
 
+static enum nullness nullness_of(const struct end *e)
+{
+    return e->value == NULL ? DATA_NULL : DATA_THERE;
+}
+
 /* The kernel moves its inode of the old name to the new one; so do we, with the open descriptors. One
  * that had the version which was moved has the new znode's version now; another stays out of date. */
 static void follow(struct rename_op *op, zxid_t czxid, int32_t version)
@@ -53,14 +58,15 @@ static void follow(struct rename_op *op, zxid_t czxid, int32_t version)
     struct inode_table *t = &op->call.fs->inodes;
     struct zstat *stat = &op->from.stat;
     struct slice from = op_slice(&op->from.path);
-    enum inode_kind kind = inode_kind_of(stat, op->from.value == NULL);
-    struct inode *inode = inode_get(t, from, kind, stat, op->from.value == NULL);
+    enum nullness data = nullness_of(&op->from);
+    struct inode *inode = inode_get(t, from, inode_kind_of(stat, data), stat, data);
     inode_ref(inode);
     for (struct handle *h = inode->handles; h != NULL; h = h->next)
         h->version = h->version == stat->version ? version : INT32_MIN;
     inode_move(t, inode, op_slice(&op->to.path), czxid);
-    inode->stat.czxid = czxid;
-    inode->stat.version = version;
+    struct zstat moved = *stat; /* what GETATTR will make true; until then no version is known */
+    moved.czxid = czxid;
+    inode_see(inode, &moved, DATA_UNKNOWN);
     inode_unref(t, inode);
 }
 
@@ -115,7 +121,7 @@ static void send_multi(struct rename_op *op)
 static int why_not(const struct rename_op *op)
 {
     const struct end *from = &op->from, *to = &op->to;
-    bool from_dir = inode_kind_of(&from->stat, from->value == NULL) == INODE_DIR;
+    bool from_dir = inode_kind_of(&from->stat, nullness_of(from)) == INODE_DIR;
     if (from->stat.ephemeral_owner != 0)
         return EPERM; /* its owner would change, or its lifetime */
     if (from_dir && (from->stat.num_children > 0 || from->value != NULL || op->to_data))
@@ -131,7 +137,7 @@ static int why_not(const struct rename_op *op)
         return EEXIST;
     if (op->to_data)
         return 0;
-    bool to_dir = inode_kind_of(&to->stat, to->value == NULL) == INODE_DIR;
+    bool to_dir = inode_kind_of(&to->stat, nullness_of(to)) == INODE_DIR;
     if (from_dir && !to_dir)
         return ENOTDIR;
     if (!from_dir && to_dir)

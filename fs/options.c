@@ -196,7 +196,7 @@ static bool apply_word(struct options *opt, const char *word, const char **ret_w
         if (strlen(def->name) != len || memcmp(def->name, word, len) != 0)
             continue;
         if (def->value != (eq != NULL)) {
-            fail(ret_why, "option %s %s a value", def->name, def->value ? "needs" : "takes no");
+            fail(ret_why, "option %s %s value", def->name, def->value ? "needs a" : "takes no");
             return false;
         }
         if (!def->set(opt, eq != NULL ? eq + 1 : NULL)) {

@@ -4,20 +4,22 @@ static void on_get(void *ctx, const struct zk_result *res)
 {
     struct probe *probe = ctx;
     if (res->err == ZK_NOAUTH)
-        probe->cb(probe->call, ZK_OK, &probe->stat, true);
+        probe->cb(probe->call, ZK_OK, &probe->stat, DATA_NULL);
     else
-        probe->cb(probe->call, res->err, &res->stat, res->data.len < 0);
+        probe->cb(probe->call, res->err, &res->stat, res->data.len < 0 ? DATA_NULL : DATA_THERE);
 }
 
 static void on_exists(void *ctx, const struct zk_result *res)
 {
     struct probe *probe = ctx;
     struct call *c = probe->call;
-    bool null_data = false;
     struct slice path = {probe->path.data, (int32_t)probe->path.len};
-    if (res->err != ZK_OK || res->stat.num_children > 0 || res->stat.data_length > 0 ||
-        inode_recall_null(&c->fs->inodes, path, &res->stat, &null_data)) {
-        probe->cb(c, res->err, &res->stat, null_data);
+    enum nullness data = DATA_UNKNOWN;
+    if (res->err == ZK_OK)
+        data = res->stat.data_length > 0 ? DATA_THERE
+                                         : inode_recall(&c->fs->inodes, path, &res->stat);
+    if (res->err != ZK_OK || res->stat.num_children > 0 || data != DATA_UNKNOWN) {
+        probe->cb(c, res->err, &res->stat, data);
         return;
     }
     probe->stat = res->stat;

@@ -8,9 +8,9 @@
 #include "common/buf.h"
 #include "fs/call.h"
 
-/* err is a zk_err; stat and null_data are valid when it is ZK_OK. Where the ACL forbids to read an
- * empty znode it counts as a directory. */
-typedef void probe_cb(struct call *c, int err, const struct zstat *stat, bool null_data);
+/* err is a zk_err; the others are valid when it is ZK_OK. `data` is DATA_UNKNOWN only for a znode with
+ * children. Where the ACL forbids to read a childless znode without data it counts as null. */
+typedef void probe_cb(struct call *c, int err, const struct zstat *stat, enum nullness data);
 
 struct probe {
     struct call *call;
