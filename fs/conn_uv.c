@@ -255,8 +255,6 @@ static void on_written(uv_write_t *req, int status) {
         return;
     if (status < 0)
         tell_lost(c, status);
-    else
-        conn_uv_flush(c);
 }
 
 /* Most writes fit into the socket's buffer and need no callback; the rest waits in `writing`. */

@@ -30,7 +30,8 @@ const char *conn_uv_server_name(const struct conn_uv *c, int32_t server);
 void conn_uv_connect(struct conn_uv *c, int32_t server);
 /* No callback comes for the socket any more. */
 void conn_uv_drop(struct conn_uv *c);
-/* Copies the bytes behind what is to be sent; conn_uv_flush hands all of it to the kernel at once.
+/* Copies the bytes behind what is to be sent; conn_uv_flush, called in
+ * every round of the loop, hands all of it to the kernel at once.
  * Without a connection the bytes are dropped, as the lost connection would have dropped them. */
 void conn_uv_send(struct conn_uv *c, struct slice bytes);
 void conn_uv_flush(struct conn_uv *c);

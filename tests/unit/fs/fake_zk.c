@@ -322,6 +322,8 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf) {
     }
 }
 
+void fake_read(struct fake_zk *f) { uv_read_start((uv_stream_t *)f->conn, on_alloc, on_read); }
+
 static void on_connection(uv_stream_t *listener, int status) {
     struct fake_zk *f = listener->data;
     ck_assert_int_eq(status, 0);
@@ -336,7 +338,7 @@ static void on_connection(uv_stream_t *listener, int status) {
     if (f->refuse)
         fake_drop(f);
     else
-        uv_read_start((uv_stream_t *)conn, on_alloc, on_read);
+        fake_read(f);
 }
 
 void fake_start(struct fake_zk *f, uv_loop_t *loop) {

@@ -55,6 +55,7 @@ struct fake_zk {
 void fake_start(struct fake_zk *f, uv_loop_t *loop);
 void fake_stop(struct fake_zk *f);
 void fake_drop(struct fake_zk *f); /* closes the connection */
+void fake_read(struct fake_zk *f); /* reads on, after a test's uv_read_stop */
 struct fake_znode *fake_find(struct fake_zk *f, const char *path);
 /* Another client's writes, each with a zxid of its own. */
 struct fake_znode *fake_create(struct fake_zk *f, const char *path, const char *data);

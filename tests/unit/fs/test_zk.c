@@ -218,6 +218,24 @@ START_TEST(a_long_value_goes_through) {
 }
 END_TEST
 
+START_TEST(a_server_that_reads_slowly_gets_everything_in_order) {
+    static uint8_t big[1000000];
+    fake_create(&fake, "/a", "");
+    connect_zk();
+    uv_read_stop((uv_stream_t *)fake.conn);
+    for (int i = 0; i < 20; i++) {
+        zk_set(zk, S("/a"), (struct slice){big, sizeof(big)}, i, on_result, NULL);
+        uv_run(&loop, UV_RUN_NOWAIT);
+    }
+    ck_assert_int_eq(got.calls, 0);
+    fake_read(&fake);
+    wait_calls(20);
+    ck_assert_int_eq(got.err, ZK_OK);
+    ck_assert_int_eq(got.stat.version, 20);
+    ck_assert_int_eq(fake.connections, 1);
+}
+END_TEST
+
 START_TEST(an_answer_that_is_no_record_is_an_error) {
     fake.malformed = true;
     zk_get(zk, S("/"), on_result, NULL);
@@ -562,6 +580,7 @@ Suite *unit_suite(void) {
     tcase_add_test(t, requests_of_one_round_travel_together);
     tcase_add_test(t, a_value_longer_than_a_frame_is_refused_without_a_word_to_the_server);
     tcase_add_test(t, a_long_value_goes_through);
+    tcase_add_test(t, a_server_that_reads_slowly_gets_everything_in_order);
     tcase_add_test(t, an_answer_that_is_no_record_is_an_error);
     tcase_add_test(t, a_cancelled_operation_does_not_call_back);
     tcase_add_test(t, an_operation_that_no_server_takes_was_surely_not_done);
