@@ -25,13 +25,16 @@ struct recovery {
     size_t cap;
     zxid_t empty; /* with has_empty: a last segment that holds nothing and is dropped */
     bool has_empty;
+    bool empty_torn; /* it has the torn beginning of a batch */
     struct wal_reader reader;
     struct wal_end end;
     uint64_t seal;      /* checksum of the current segment's seal; 0: not sealed */
     uint64_t seal_at;   /* its offset */
     zxid_t next_zxid;   /* what it says comes next */
     uint64_t mark_end;  /* behind the current segment's last mark */
-    uint64_t cut_bytes; /* of an unfinished write, at end.tail */
+    uint64_t cut_bytes; /* of an unfinished write, 0: none */
+    uint64_t cut_at;    /* its offset */
+    zxid_t cut_zxid;    /* and segment */
 };
 
 char *wal_path(const char *dir, const char *name) {
@@ -133,28 +136,81 @@ static int header_refused(struct recovery *rec, int err) {
     return damaged(rec, 0, "the segment's header is broken");
 }
 
-/* A crash between the creation of a segment and its first batch leaves a last segment with nothing
- * behind its header, and perhaps not even that. It never held anything acknowledged: it does not
- * count, and the segment before it is the last. */
+/* A frame at `at` of the last segment is bad. Was it acknowledged? Marks behind it tell
+ * (Protocol-Aware Recovery, FAST'18, section 3.3): none: the write never ended, so no sync of it
+ * did. One of a later batch: a sync of this one did end before. Only its own batch's: then the
+ * whole write went to the disk, but a crash may have kept some of its sectors from it, and those
+ * are zeros where it wrote none. */
+static int judge_tail(struct recovery *rec, uint64_t at) {
+    struct wal_mark mark;
+    uint64_t content_end = 0;
+    int err = wal_reader_content_end(&rec->reader, at, &content_end);
+    int found = err < 0 ? err : wal_reader_find_mark(&rec->reader, at, &mark);
+    if (found > 0) {
+        struct wal_mark later;
+        uint64_t zero_pieces = 0;
+        if (mark.batch_start > at)
+            return damaged(rec, at, "a frame is broken, and batches behind it are whole");
+        found = wal_reader_find_mark(&rec->reader, mark.offset + WAL_MARK_BYTES, &later);
+        if (found > 0)
+            return damaged(rec, at, "a frame is broken, and a batch behind it is whole");
+        if (found == 0)
+            found =
+                wal_reader_zero_pieces(&rec->reader, mark.batch_start, mark.offset, &zero_pieces);
+        if (found == 0 && zero_pieces <= mark.zero_pieces)
+            return damaged(rec, at, "a frame is broken, and its batch was written whole");
+    }
+    if (found < 0)
+        return failed(rec, rec->end.first_zxid, "cannot be read", found);
+    rec->cut_bytes = content_end - at;
+    rec->cut_at = at;
+    rec->cut_zxid = rec->end.first_zxid;
+    return 0;
+}
+
+/* Whether the open segment, the last, never came to hold a whole record: it has nothing but zeros
+ * behind its header, which may be incomplete, or the torn beginning of its first batch. 1, 0 or an
+ * error. */
+static int holds_nothing(struct recovery *rec) {
+    uint64_t content_end = 0;
+    int err = wal_reader_content_end(&rec->reader, WAL_HEADER_BYTES, &content_end);
+    const uint8_t *p = err < 0 ? NULL : wal_reader_view(&rec->reader, 0, WAL_HEADER_BYTES);
+    if (p == NULL)
+        return failed(rec, rec->end.first_zxid, "cannot be read", rec->reader.err);
+    struct wal_header header;
+    err = wal_header_decode(p, &header, &rec->reader.identity);
+    if (err == -EPROTONOSUPPORT)
+        return header_refused(rec, err);
+    if (content_end == WAL_HEADER_BYTES)
+        return 1;
+    /* The header was durable before anything behind it was written. */
+    if (err < 0)
+        return header_refused(rec, err);
+    struct wal_frame frame;
+    err = wal_reader_frame(&rec->reader, WAL_HEADER_BYTES, &frame);
+    if (err < 0)
+        return failed(rec, rec->end.first_zxid, "cannot be read", err);
+    if (frame.kind != WAL_FRAME_BAD)
+        return 0;
+    err = judge_tail(rec, WAL_HEADER_BYTES);
+    return err < 0 ? err : 1;
+}
+
+/* A crash before a segment's first batch is durable leaves a last segment that holds nothing. It
+ * does not count: the segment before it is the last, and the next append begins a new one under its
+ * own name. */
 static int set_empty_segment_aside(struct recovery *rec) {
     if (rec->count == 0)
         return 0;
     zxid_t last = rec->segments[rec->count - 1];
     int err = open_segment(rec, last);
-    if (err < 0)
-        return err;
-    uint64_t content_end = 0;
-    err = wal_reader_content_end(&rec->reader, WAL_HEADER_BYTES, &content_end);
-    const uint8_t *p = err < 0 ? NULL : wal_reader_view(&rec->reader, 0, WAL_HEADER_BYTES);
-    if (p == NULL)
-        return failed(rec, last, "cannot be read", rec->reader.err);
-    struct wal_header header;
-    uint64_t identity = 0;
-    if (content_end == WAL_HEADER_BYTES) {
-        if (wal_header_decode(p, &header, &identity) == -EPROTONOSUPPORT)
-            return header_refused(rec, -EPROTONOSUPPORT);
+    int nothing = err < 0 ? err : holds_nothing(rec);
+    if (nothing < 0)
+        return nothing;
+    if (nothing > 0) {
         rec->empty = last;
         rec->has_empty = true;
+        rec->empty_torn = rec->cut_bytes > 0;
         rec->count--;
     }
     close_segment(rec);
@@ -228,36 +284,6 @@ static int take_mark(struct recovery *rec, uint64_t at, const struct wal_frame *
     return 0;
 }
 
-/* A frame at `at` of the last segment is bad. Was it acknowledged? Marks behind it tell
- * (Protocol-Aware Recovery, FAST'18, section 3.3): none: the write never ended, so no sync of it
- * did. One of a later batch: a sync of this one did end before. Only its own batch's: then the
- * whole write went to the disk, but a crash may have kept some of its sectors from it, and those
- * are zeros where it wrote none. */
-static int judge_tail(struct recovery *rec, uint64_t at) {
-    struct wal_mark mark;
-    uint64_t content_end = 0;
-    int err = wal_reader_content_end(&rec->reader, at, &content_end);
-    int found = err < 0 ? err : wal_reader_find_mark(&rec->reader, at, &mark);
-    if (found > 0) {
-        struct wal_mark later;
-        uint64_t zero_pieces = 0;
-        if (mark.batch_start > at)
-            return damaged(rec, at, "a frame is broken, and batches behind it are whole");
-        found = wal_reader_find_mark(&rec->reader, mark.offset + WAL_MARK_BYTES, &later);
-        if (found > 0)
-            return damaged(rec, at, "a frame is broken, and a batch behind it is whole");
-        if (found == 0)
-            found =
-                wal_reader_zero_pieces(&rec->reader, mark.batch_start, mark.offset, &zero_pieces);
-        if (found == 0 && zero_pieces <= mark.zero_pieces)
-            return damaged(rec, at, "a frame is broken, and its batch was written whole");
-    }
-    if (found < 0)
-        return failed(rec, rec->end.first_zxid, "cannot be read", found);
-    rec->cut_bytes = content_end - at;
-    return 0;
-}
-
 /* Reads the open segment's frames up to its seal or its end. */
 static int read_frames(struct recovery *rec, bool last) {
     uint64_t at = WAL_HEADER_BYTES;
@@ -292,9 +318,11 @@ static int read_frames(struct recovery *rec, bool last) {
 /* Whether the segment after the one just read is the one that its seal names. */
 static int check_successor(struct recovery *rec, size_t i) {
     bool last = i + 1 == rec->count;
-    if (last && rec->seal == 0)
+    /* Nothing is written into a segment before the seal that names it is durable. */
+    bool next_has_content = !last || rec->empty_torn;
+    if (rec->seal == 0 && !next_has_content)
         return 0;
-    if (!last && rec->seal == 0)
+    if (rec->seal == 0)
         return damaged(rec, rec->end.tail, "the segment has a successor and ends without a seal");
     zxid_t next = last ? rec->empty : rec->segments[i + 1];
     if ((!last || rec->has_empty) && next == rec->next_zxid)
@@ -356,34 +384,52 @@ static int write_last_batch_again(struct recovery *rec) {
     return files->sync(files->ctx, rec->end.fd);
 }
 
-static int repair(struct recovery *rec, bool no_sync) {
+/* First back to what it was before its first batch, then without the seal that names it, then gone:
+ * a crash at any point leaves a log that the rules above take for what it is. */
+static int empty_segment_cut(struct recovery *rec) {
     const struct env_files *files = rec->files;
-    int err = rec->count > 0 ? cut_tail(rec) : 0;
-    if (err < 0)
-        return err;
-    if (rec->has_empty) {
-        char *path = segment_path(rec, rec->empty);
-        err = files->unlink(files->ctx, path);
-        mem_free(path);
-        if (err < 0)
-            return failed(rec, rec->empty, "the empty segment cannot be removed", err);
-    }
-    if (no_sync)
+    if (!rec->empty_torn)
         return 0;
-    if (rec->has_empty)
+    char *path = segment_path(rec, rec->empty);
+    int fd = files->open(files->ctx, path, O_RDWR | O_CLOEXEC, 0);
+    mem_free(path);
+    int err = fd < 0 ? fd : files->truncate(files->ctx, fd, WAL_HEADER_BYTES);
+    if (err == 0)
+        err = files->sync(files->ctx, fd);
+    if (fd >= 0)
+        files->close(files->ctx, fd);
+    return err < 0 ? failed(rec, rec->empty, "the unfinished end cannot be cut", err) : 0;
+}
+
+static int empty_segment_remove(struct recovery *rec, bool no_sync) {
+    const struct env_files *files = rec->files;
+    if (!rec->has_empty)
+        return 0;
+    char *path = segment_path(rec, rec->empty);
+    int err = files->unlink(files->ctx, path);
+    mem_free(path);
+    if (err == 0 && !no_sync)
         err = files->sync_dir(files->ctx, rec->dir);
+    return err < 0 ? failed(rec, rec->empty, "the empty segment cannot be removed", err) : 0;
+}
+
+static int repair(struct recovery *rec, bool no_sync) {
+    int err = empty_segment_cut(rec);
     if (err == 0 && rec->count > 0)
-        err = write_last_batch_again(rec);
-    if (err < 0)
-        buf_printf(rec->why, "%s: what was read cannot be made durable: %s", rec->dir,
-                   strerror(-err));
-    return err;
+        err = cut_tail(rec);
+    if (err == 0)
+        err = empty_segment_remove(rec, no_sync);
+    if (err < 0 || no_sync || rec->count == 0)
+        return err;
+    err = write_last_batch_again(rec);
+    return err < 0 ? failed(rec, rec->end.first_zxid, "what was read cannot be made durable", err)
+                   : 0;
 }
 
 static void say_what_was_cut(struct recovery *rec) {
     if (rec->cut_bytes == 0)
         return;
-    refuse(rec, rec->end.first_zxid, rec->end.tail, 0);
+    refuse(rec, rec->cut_zxid, rec->cut_at, 0);
     buf_printf(rec->why, "cut %" PRIu64 " bytes of an unfinished write that was never acknowledged",
                rec->cut_bytes);
 }
