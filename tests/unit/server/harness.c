@@ -73,6 +73,13 @@ static void keep_record(struct harness *h, const struct log_record *rec) {
     h->log[h->log_count++] = (struct h_record){rec->kind, rec->zxid, blob_from_slice(rec->payload)};
 }
 
+void h_append_record(struct harness *h, struct blob *take_payload) {
+    struct log_record rec = {LOG_TXN, h->log[h->log_count - 1].zxid + 1, blob_slice(take_payload)};
+    keep_record(h, &rec);
+    blob_unref(take_payload);
+    h->synced = h->log_count;
+}
+
 static void copy_text(char *to, size_t cap, struct slice text) {
     (void)snprintf(to, cap, "%.*s", text.len > 0 ? text.len : 0,
                    text.p ? (const char *)text.p : "");

@@ -57,6 +57,8 @@ void h_restart(struct harness *h);
 
 /* Any event; time fields are filled in. */
 void h_step(struct harness *h, struct event ev);
+/* Puts a transaction behind the durable log, as if it had been proposed: h_restart will read it. */
+void h_append_record(struct harness *h, struct blob *take_payload);
 /* Acknowledges all that is appended. */
 void h_sync(struct harness *h);
 /* Time goes on, with ticks whenever one was asked for. */
