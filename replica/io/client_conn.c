@@ -39,7 +39,7 @@ void conn_drop(struct client_conn *c) {
 }
 
 static bool conn_blocked(const struct client_conn *c) {
-    return c->paused || c->choked || c->state != CONN_OPEN;
+    return c->paused || c->choked || c->state != CONN_OPEN || c->clients->loop->stopping;
 }
 
 /* A connection's first bytes may be one of the four-letter words. As a length they would be beyond
@@ -265,6 +265,11 @@ int clients_accept(struct clients *cs, uv_stream_t *server, bool refuse) {
     conn_update_reading(c);
     member_client_open(cs->loop->member, c->id, (struct slice){c->addr, c->addr_len}, c->port);
     return 0;
+}
+
+void clients_stop_reading(struct clients *cs) {
+    struct client_conn *c;
+    DL_FOREACH2(cs->all, c, all_next) { conn_update_reading(c); }
 }
 
 void clients_drop_all(struct clients *cs) {

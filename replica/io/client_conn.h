@@ -57,6 +57,9 @@ void clients_expire(struct clients *cs);
 bool clients_feed_ready(struct clients *cs);
 /* Writes what was collected, each connection's output in one piece. */
 void clients_flush(struct clients *cs);
+/* The loop is stopping: no request is read any more, or a stream of them would keep the disk busy
+ * for ever. */
+void clients_stop_reading(struct clients *cs);
 /* The end: drops every connection without telling the member. */
 void clients_drop_all(struct clients *cs);
 void clients_close(struct clients *cs); /* after the loop has closed all handles */

@@ -39,12 +39,12 @@ static void timer_for(struct clients *cs, int64_t at_ms) {
 void conn_wait(struct client_conn *c, enum conn_wait wait) {
     struct clients *cs = c->clients;
     if (c->wait != WAIT_NONE)
-        DL_DELETE2(cs->waiting[c->wait], c, wait_prev, wait_next);
+        CDL_DELETE2(cs->waiting[c->wait], c, wait_prev, wait_next);
     c->wait = wait;
     if (wait == WAIT_NONE)
         return;
     c->wait_until_ms = loop_mono_ms() + wait_ms(cs, wait);
-    DL_APPEND2(cs->waiting[wait], c, wait_prev, wait_next);
+    CDL_APPEND2(cs->waiting[wait], c, wait_prev, wait_next);
     timer_for(cs, c->wait_until_ms);
 }
 

@@ -99,6 +99,7 @@ static void on_signal(uv_signal_t *handle, int number) {
     log_info("stopping signal=%s", number == SIGTERM ? "SIGTERM" : "SIGINT");
     l->stopping = true;
     client_listen_close(&l->listen);
+    clients_stop_reading(&l->clients);
     /* The second signal ends the process whatever the disk does. */
     for (size_t i = 0; i < 2; i++)
         uv_signal_stop(&l->signals[i]);

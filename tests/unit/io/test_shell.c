@@ -403,6 +403,30 @@ START_TEST(an_orderly_stop_waits_for_the_sync_and_its_answers) {
 }
 END_TEST
 
+static void *write_for_ever(void *arg) {
+    int fd = *(int *)arg;
+    while (send(fd, "\0\0\0\2w1", 6, MSG_NOSIGNAL) == 6)
+        usleep(5000);
+    return NULL;
+}
+
+START_TEST(a_stream_of_writes_does_not_keep_the_process_from_stopping) {
+    sync_us = 50000;
+    launch();
+    int fd = dial();
+    put(fd, "w1");
+    expect(fd, "1");
+    pthread_t writer;
+    pthread_create(&writer, NULL, write_for_ever, &fd);
+    while (syncs < 5)
+        usleep(1000);
+    ck_assert_int_eq(end(), LOOP_ORDERLY);
+    ck_assert_int_le(syncs, 9);
+    pthread_join(writer, NULL);
+    close(fd);
+}
+END_TEST
+
 START_TEST(a_sync_that_fails_stops_the_process_without_an_answer) {
     sync_error = -EIO;
     launch();
@@ -472,6 +496,7 @@ Suite *unit_suite(void) {
     tcase_add_test(t, a_word_is_fed_as_such_and_what_follows_is_dropped);
     tcase_add_test(t, a_slow_disk_holds_up_no_reads);
     tcase_add_test(t, an_orderly_stop_waits_for_the_sync_and_its_answers);
+    tcase_add_test(t, a_stream_of_writes_does_not_keep_the_process_from_stopping);
     tcase_add_test(t, a_sync_that_fails_stops_the_process_without_an_answer);
     tcase_add_test(t, a_log_that_is_refused_has_its_own_result);
     tcase_add_test(t, a_port_in_use_is_a_failure);
