@@ -14,8 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static bool read_once(const char *path, char *data, size_t bytes)
-{
+static bool read_once(const char *path, char *data, size_t bytes) {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return false;
@@ -23,8 +22,7 @@ static bool read_once(const char *path, char *data, size_t bytes)
     return close(fd) == 0 && fine;
 }
 
-static bool write_once(const char *path, const char *data, size_t bytes)
-{
+static bool write_once(const char *path, const char *data, size_t bytes) {
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     if (fd < 0)
         return false;
@@ -32,26 +30,26 @@ static bool write_once(const char *path, const char *data, size_t bytes)
     return close(fd) == 0 && fine;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     if (argc != 5) {
         fprintf(stderr, "usage: bench_files PATH read|stat|write MILLISECONDS VALUE_BYTES\n");
         return 2;
     }
     const char *path = argv[1], *op = argv[2];
-    size_t bytes = (size_t)atoi(argv[4]);
+    size_t bytes = (size_t)sample_number(argv[4]);
     char *data = malloc(bytes + 1);
     if (data == NULL)
         return 1;
     memset(data, 'v', bytes);
     if (!write_once(path, data, bytes)) {
         fprintf(stderr, "bench_files: %s: %s\n", path, strerror(errno));
+        free(data);
         return 1;
     }
     struct sample sample = {0};
     uint64_t errors = 0;
     int64_t begun = sample_now_ns(), before = begun;
-    int64_t end = begun + (int64_t)atoll(argv[3]) * 1000000;
+    int64_t end = begun + sample_number(argv[3]) * 1000000;
     while (before < end) {
         struct stat st;
         bool fine;

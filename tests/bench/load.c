@@ -1,10 +1,11 @@
-/* bench_load: drives a ZooKeeper server over its client protocol from one thread, with many connections
- * and a fixed number of unanswered requests on each, and prints rate and exact percentiles.
+/* bench_load: drives a ZooKeeper server over its client protocol from one thread, with many
+ * connections and a fixed number of unanswered requests on each, and prints rate and exact
+ * percentiles.
  *
  *   bench_load PORT get|set|create CLIENTS DEPTH MILLISECONDS VALUE_BYTES PARENT [COUNT]
  *
- * get and set use one znode per client, PARENT/k0 and on; create makes PARENT/cCLIENT-0 and on. With COUNT it
- * ends after that many operations (and MILLISECONDS is a limit only). */
+ * get and set use one znode per client, PARENT/k0 and on; create makes PARENT/cCLIENT-0 and on.
+ * With COUNT it ends after that many operations (and MILLISECONDS is a limit only). */
 #include "common/buf.h"
 #include "common/cursor.h"
 #include "common/proto.h"
@@ -27,8 +28,8 @@
 struct conn {
     int fd;
     int number;
-    int32_t xid;          /* of the request sent last */
-    int32_t answered;     /* xid of the reply read last */
+    int32_t xid;      /* of the request sent last */
+    int32_t answered; /* xid of the reply read last */
     uint32_t created;
     int64_t sent_ns[DEPTH_MAX]; /* by xid modulo DEPTH_MAX */
     struct buf out;
@@ -48,27 +49,24 @@ struct load {
     struct conn *conns;
 };
 
-static void die(const char *what)
-{
+static void die(const char *what) {
     fprintf(stderr, "bench_load: %s: %s\n", what, strerror(errno));
     exit(1);
 }
 
-static struct slice text(const char *s)
-{
+static struct slice text(const char *s) {
     return (struct slice){.p = (const uint8_t *)s, .len = (int32_t)strlen(s)};
 }
 
 /* world:anyone with all permissions, as it stands on the wire. */
-static struct jvec open_acl(void)
-{
-    static const uint8_t item[] = "\0\0\0\x1f\0\0\0\x05world\0\0\0\x06" "anyone";
+static struct jvec open_acl(void) {
+    static const uint8_t item[] = "\0\0\0\x1f\0\0\0\x05world\0\0\0\x06"
+                                  "anyone";
     return (struct jvec){.count = 1, .items = {.p = item, .len = sizeof item - 1}};
 }
 
 /* Begins a frame and returns where its length stands. */
-static size_t frame_begin(struct conn *c, int32_t op)
-{
+static size_t frame_begin(struct conn *c, int32_t op) {
     size_t at = c->out.len;
     buf_put_u32be(&c->out, 0);
     struct proto_request_header h = {.xid = ++c->xid, .type = op};
@@ -76,23 +74,21 @@ static size_t frame_begin(struct conn *c, int32_t op)
     return at;
 }
 
-static void frame_end(struct conn *c, size_t at)
-{
+static void frame_end(struct conn *c, size_t at) {
     buf_patch_u32be(&c->out, at, (uint32_t)(c->out.len - at - 4));
     c->sent_ns[(uint32_t)c->xid % DEPTH_MAX] = sample_now_ns();
 }
 
-static void put_create(struct load *l, struct conn *c, const char *path, size_t value_bytes)
-{
+static void put_create(struct load *l, struct conn *c, const char *path, size_t value_bytes) {
     size_t at = frame_begin(c, OP_CREATE);
-    struct proto_create_request r = {
-        .path = text(path), .data = {.p = l->value, .len = (int32_t)value_bytes}, .acl = open_acl()};
+    struct proto_create_request r = {.path = text(path),
+                                     .data = {.p = l->value, .len = (int32_t)value_bytes},
+                                     .acl = open_acl()};
     proto_encode(&c->out, PROTO_create_request, &r);
     frame_end(c, at);
 }
 
-static void put_request(struct load *l, struct conn *c)
-{
+static void put_request(struct load *l, struct conn *c) {
     char path[256];
     snprintf(path, sizeof path, "%s/k%d", l->parent, c->number);
     if (l->op == OP_CREATE) {
@@ -100,8 +96,9 @@ static void put_request(struct load *l, struct conn *c)
         put_create(l, c, path, l->value_bytes);
     } else if (l->op == OP_SET_DATA) {
         size_t at = frame_begin(c, OP_SET_DATA);
-        struct proto_set_data_request r = {
-            .path = text(path), .data = {.p = l->value, .len = (int32_t)l->value_bytes}, .version = -1};
+        struct proto_set_data_request r = {.path = text(path),
+                                           .data = {.p = l->value, .len = (int32_t)l->value_bytes},
+                                           .version = -1};
         proto_encode(&c->out, PROTO_set_data_request, &r);
         frame_end(c, at);
     } else {
@@ -114,8 +111,7 @@ static void put_request(struct load *l, struct conn *c)
 }
 
 /* Sends what stands in `out`; what the socket does not take stays. */
-static void flush(struct conn *c)
-{
+static void flush(struct conn *c) {
     while (c->out.len > 0) {
         ssize_t n = send(c->fd, c->out.data, c->out.len, MSG_NOSIGNAL);
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -127,8 +123,7 @@ static void flush(struct conn *c)
 }
 
 /* Reads what is there. */
-static void fill(struct conn *c)
-{
+static void fill(struct conn *c) {
     ssize_t n = recv(c->fd, c->in + c->in_len, sizeof c->in - c->in_len, 0);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
@@ -140,8 +135,7 @@ static void fill(struct conn *c)
 }
 
 /* Takes one whole frame from the front, or returns false. */
-static bool next_frame(struct conn *c, struct cursor *ret_body, size_t *ret_bytes)
-{
+static bool next_frame(struct conn *c, struct cursor *ret_body, size_t *ret_bytes) {
     if (c->in_len < 4)
         return false;
     struct cursor head;
@@ -158,15 +152,14 @@ static bool next_frame(struct conn *c, struct cursor *ret_body, size_t *ret_byte
     return true;
 }
 
-static void drop(struct conn *c, size_t bytes)
-{
+static void drop(struct conn *c, size_t bytes) {
     memmove(c->in, c->in + bytes, c->in_len - bytes);
     c->in_len -= bytes;
 }
 
-/* Waits for one frame and returns the error of its reply header (connect responses have none: 0). */
-static int32_t wait_reply(struct conn *c, bool header)
-{
+/* Waits for one frame and returns the error of its reply header (connect responses have none: 0).
+ */
+static int32_t wait_reply(struct conn *c, bool header) {
     struct cursor body;
     size_t bytes;
     while (!next_frame(c, &body, &bytes)) {
@@ -180,8 +173,7 @@ static int32_t wait_reply(struct conn *c, bool header)
     return h.err;
 }
 
-static void connect_one(struct load *l, struct conn *c, int number)
-{
+static void connect_one(struct load *l, struct conn *c, int number) {
     *c = (struct conn){.number = number};
     c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)l->port)};
@@ -214,8 +206,7 @@ static void connect_one(struct load *l, struct conn *c, int number)
 }
 
 /* Takes the replies that are there; returns how many. */
-static int take_replies(struct load *l, struct conn *c)
-{
+static int take_replies(struct load *l, struct conn *c) {
     struct cursor body;
     size_t bytes, done = 0;
     int n = 0;
@@ -245,13 +236,11 @@ static int take_replies(struct load *l, struct conn *c)
     return n;
 }
 
-static bool over(const struct load *l)
-{
+static bool over(const struct load *l) {
     return sample_now_ns() >= l->end_ns || (l->limit > 0 && l->sent >= l->limit);
 }
 
-static void run(struct load *l)
-{
+static void run(struct load *l) {
     int ep = epoll_create1(EPOLL_CLOEXEC);
     if (ep < 0)
         die("epoll_create1");
@@ -284,8 +273,7 @@ static void run(struct load *l)
 }
 
 /* Ends every session, so that none of them expires while something else is measured. */
-static void close_all(struct load *l)
-{
+static void close_all(struct load *l) {
     for (int i = 0; i < l->clients; i++) {
         struct conn *c = &l->conns[i];
         frame_end(c, frame_begin(c, OP_CLOSE_SESSION));
@@ -298,8 +286,7 @@ static void close_all(struct load *l)
     free(l->value);
 }
 
-static int32_t op_of(const char *name)
-{
+static int32_t op_of(const char *name) {
     if (strcmp(name, "get") == 0)
         return OP_GET_DATA;
     if (strcmp(name, "set") == 0)
@@ -307,16 +294,20 @@ static int32_t op_of(const char *name)
     return strcmp(name, "create") == 0 ? OP_CREATE : 0;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     if (argc < 8 || op_of(argv[2]) == 0) {
-        fprintf(stderr, "usage: bench_load PORT get|set|create CLIENTS DEPTH MILLISECONDS VALUE_BYTES "
-                        "PARENT [COUNT]\n");
+        fprintf(stderr,
+                "usage: bench_load PORT get|set|create CLIENTS DEPTH MILLISECONDS VALUE_BYTES "
+                "PARENT [COUNT]\n");
         return 2;
     }
-    struct load l = {.port = atoi(argv[1]), .op = op_of(argv[2]), .clients = atoi(argv[3]),
-                     .depth = atoi(argv[4]), .value_bytes = (size_t)atoi(argv[6]), .parent = argv[7],
-                     .limit = argc > 8 ? strtoull(argv[8], NULL, 10) : 0};
+    struct load l = {.port = (int)sample_number(argv[1]),
+                     .op = op_of(argv[2]),
+                     .clients = (int)sample_number(argv[3]),
+                     .depth = (int)sample_number(argv[4]),
+                     .value_bytes = (size_t)sample_number(argv[6]),
+                     .parent = argv[7],
+                     .limit = argc > 8 ? (uint64_t)sample_number(argv[8]) : 0};
     if (l.clients < 1 || l.clients > CLIENTS_MAX || l.depth < 1 || l.depth > DEPTH_MAX ||
         l.value_bytes > 4096) {
         fprintf(stderr, "bench_load: clients, depth or value out of range\n");
@@ -331,7 +322,7 @@ int main(int argc, char **argv)
         connect_one(&l, &l.conns[i], i);
     l.sent = 0;
     int64_t begun = sample_now_ns();
-    l.end_ns = begun + (int64_t)atoll(argv[5]) * 1000000;
+    l.end_ns = begun + sample_number(argv[5]) * 1000000;
     run(&l);
     int64_t took = sample_now_ns() - begun;
     close_all(&l);

@@ -10,6 +10,8 @@ struct sample {
     size_t count, cap;
 };
 
+/* A number of the command line; ends the process, saying so, when it is none or below 0. */
+int64_t sample_number(const char *text);
 /* Monotonic nanoseconds. */
 int64_t sample_now_ns(void);
 /* Adds one latency. Ends the process when memory is out. */

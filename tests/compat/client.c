@@ -17,8 +17,7 @@ static pthread_cond_t events_more = PTHREAD_COND_INITIALIZER;
 static char events[EVENTS_MAX][256];
 static int events_first, events_count;
 
-void say(const char *step, const char *fmt, ...)
-{
+void say(const char *step, const char *fmt, ...) {
     va_list ap;
     va_start(ap, fmt);
     printf("%s: ", step);
@@ -28,8 +27,7 @@ void say(const char *step, const char *fmt, ...)
     fflush(stdout);
 }
 
-static const char *owner_name(const struct script *s, int64_t owner)
-{
+static const char *owner_name(const struct script *s, int64_t owner) {
     if (owner == 0)
         return "0";
     if (s->zh != NULL && owner == zoo_client_id(s->zh)->client_id)
@@ -37,27 +35,25 @@ static const char *owner_name(const struct script *s, int64_t owner)
     return owner == s->other_id ? "other" : "unknown";
 }
 
-static long relative(const struct script *s, int64_t zxid)
-{
+static long relative(const struct script *s, int64_t zxid) {
     return zxid == 0 ? 0 : (long)(zxid - s->base_zxid);
 }
 
-void say_stat(const struct script *s, const char *step, int rc, const struct Stat *stat)
-{
+void say_stat(const struct script *s, const char *step, int rc, const struct Stat *stat) {
     if (rc != ZOK) {
         say(step, "%d", rc);
         return;
     }
     time_t now = time(NULL);
     bool fresh = stat->ctime == 0 || llabs((long long)(stat->ctime / 1000 - now)) < 60;
-    say(step, "0 c%+ld m%+ld p%+ld v=%d cv=%d av=%d eo=%s dl=%d nc=%d%s%s", relative(s, stat->czxid),
-        relative(s, stat->mzxid), relative(s, stat->pzxid), stat->version, stat->cversion, stat->aversion,
-        owner_name(s, stat->ephemeralOwner), stat->dataLength, stat->numChildren,
-        fresh ? "" : " ctime is wrong", stat->mtime >= stat->ctime ? "" : " mtime is wrong");
+    say(step, "0 c%+ld m%+ld p%+ld v=%d cv=%d av=%d eo=%s dl=%d nc=%d%s%s",
+        relative(s, stat->czxid), relative(s, stat->mzxid), relative(s, stat->pzxid), stat->version,
+        stat->cversion, stat->aversion, owner_name(s, stat->ephemeralOwner), stat->dataLength,
+        stat->numChildren, fresh ? "" : " ctime is wrong",
+        stat->mtime >= stat->ctime ? "" : " mtime is wrong");
 }
 
-void on_watch(zhandle_t *zh, int type, int state, const char *path, void *ctx)
-{
+void on_watch(zhandle_t *zh, int type, int state, const char *path, void *ctx) {
     (void)zh;
     if (type == ZOO_SESSION_EVENT)
         return;
@@ -71,8 +67,7 @@ void on_watch(zhandle_t *zh, int type, int state, const char *path, void *ctx)
     pthread_mutex_unlock(&events_lock);
 }
 
-void wait_event(const char *step)
-{
+void wait_event(const char *step) {
     struct timespec until;
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += WAIT_S / 2;
@@ -90,10 +85,9 @@ void wait_event(const char *step)
     pthread_mutex_unlock(&events_lock);
 }
 
-void no_event(const char *step, zhandle_t *zh)
-{
-    /* An event for a change that has been answered stands before this answer, and its watcher is called
-     * by the same thread, in order. */
+void no_event(const char *step, zhandle_t *zh) {
+    /* An event for a change that has been answered stands before this answer, and its watcher is
+     * called by the same thread, in order. */
     struct Stat stat;
     zoo_exists(zh, "/", 0, &stat);
     pthread_mutex_lock(&events_lock);
@@ -102,8 +96,7 @@ void no_event(const char *step, zhandle_t *zh)
     pthread_mutex_unlock(&events_lock);
 }
 
-int wait_state(zhandle_t *zh, int state)
-{
+int wait_state(zhandle_t *zh, int state) {
     for (int i = 0; i < WAIT_S * 100; i++) {
         if (zoo_state(zh) == state)
             break;
@@ -112,8 +105,7 @@ int wait_state(zhandle_t *zh, int state)
     return zoo_state(zh);
 }
 
-zhandle_t *open_session(const struct script *s, const clientid_t *id)
-{
+zhandle_t *open_session(const struct script *s, const clientid_t *id) {
     zhandle_t *zh = zookeeper_init(s->address, on_watch, 10000, id, (void *)"session", 0);
     if (zh == NULL)
         return NULL;
@@ -127,8 +119,7 @@ zhandle_t *open_session(const struct script *s, const clientid_t *id)
     return NULL;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     if (argc < 2) {
         fprintf(stderr, "usage: compat_client PORT\n");
         return 2;

@@ -1,6 +1,6 @@
-/* The script of operations through Debian's C client: what its files share. Each line printed is one
- * result; zxids are relative to the script's first, times are left out, so that two servers that behave
- * alike print the same. */
+/* The script of operations through Debian's C client: what its files share. Each line printed is
+ * one result; zxids are relative to the script's first, times are left out, so that two servers
+ * that behave alike print the same. */
 #ifndef ZKFS_TESTS_COMPAT_CLIENT_H
 #define ZKFS_TESTS_COMPAT_CLIENT_H
 
@@ -12,17 +12,17 @@
 struct script {
     const char *self;    /* this program's file */
     const char *address; /* HOST:PORT */
-    int64_t base_zxid; /* of /c */
-    zhandle_t *zh;     /* the main session */
-    int64_t other_id;  /* another session that owns something, or 0 */
+    int64_t base_zxid;   /* of /c */
+    zhandle_t *zh;       /* the main session */
+    int64_t other_id;    /* another session that owns something, or 0 */
 };
 
 /* Prints `step: ` and the text. */
 void say(const char *step, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Prints the code, and the Stat when it is ZOK. */
 void say_stat(const struct script *s, const char *step, int rc, const struct Stat *stat);
-/* Opens a session and waits until it is connected (or expired, or refused: NULL after 10 s). The id may
- * be NULL. Its events go to wait_event(). */
+/* Opens a session and waits until it is connected (or expired, or refused: NULL after 10 s). The id
+ * may be NULL. Its events go to wait_event(). */
 zhandle_t *open_session(const struct script *s, const clientid_t *id);
 /* The state of a handle, waited for up to 10 s; what it is then. */
 int wait_state(zhandle_t *zh, int state);

@@ -9,8 +9,7 @@ struct creation {
     int flags;
 };
 
-void run_create(struct script *s)
-{
+void run_create(struct script *s) {
     const struct creation list[] = {
         {"persistent", "/c/p", "value", 0},
         {"empty data", "/c/empty", "", 0},
@@ -43,15 +42,14 @@ void run_create(struct script *s)
     }
     struct Stat stat = {0};
     char path[64];
-    int rc = zoo_create2(s->zh, "/c/two-", "12", 2, &ZOO_OPEN_ACL_UNSAFE, ZOO_SEQUENCE, path, sizeof path,
-                         &stat);
+    int rc = zoo_create2(s->zh, "/c/two-", "12", 2, &ZOO_OPEN_ACL_UNSAFE, ZOO_SEQUENCE, path,
+                         sizeof path, &stat);
     say_stat(s, rc == ZOK ? path : "create2", rc, &stat);
     rc = zoo_create2(s->zh, "/c/p", "", 0, &ZOO_OPEN_ACL_UNSAFE, 0, path, sizeof path, &stat);
     say("create2, exists already", "%d", rc);
 }
 
-static void say_get(struct script *s, const char *step, const char *path)
-{
+static void say_get(struct script *s, const char *step, const char *path) {
     char data[64] = "";
     int length = sizeof data;
     struct Stat stat = {0};
@@ -61,8 +59,7 @@ static void say_get(struct script *s, const char *step, const char *path)
     say_stat(s, step, rc, &stat);
 }
 
-void run_data(struct script *s)
-{
+void run_data(struct script *s) {
     struct Stat stat = {0};
     say_get(s, "get", "/c/p");
     say_get(s, "get of empty data", "/c/empty");
@@ -93,13 +90,11 @@ void run_data(struct script *s)
     free(big);
 }
 
-static int by_name(const void *a, const void *b)
-{
+static int by_name(const void *a, const void *b) {
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static void say_children(const char *step, int rc, struct String_vector *v)
-{
+static void say_children(const char *step, int rc, struct String_vector *v) {
     if (rc != ZOK) {
         say(step, "%d", rc);
         return;
@@ -113,8 +108,7 @@ static void say_children(const char *step, int rc, struct String_vector *v)
     deallocate_String_vector(v);
 }
 
-void run_children(struct script *s)
-{
+void run_children(struct script *s) {
     static const char *const paths[] = {"/c", "/c/empty", "/c/none", "/zookeeper"};
     for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
         struct String_vector v = {0};
@@ -128,8 +122,7 @@ void run_children(struct script *s)
     }
 }
 
-static void say_acl(struct script *s, zhandle_t *zh, const char *step, const char *path)
-{
+static void say_acl(struct script *s, zhandle_t *zh, const char *step, const char *path) {
     struct ACL_vector v = {0};
     struct Stat stat = {0};
     int rc = zoo_get_acl(zh, path, &v, &stat);
@@ -141,14 +134,10 @@ static void say_acl(struct script *s, zhandle_t *zh, const char *step, const cha
     say_stat(s, step, rc, &stat);
 }
 
-static void on_auth(int rc, const void *ctx)
-{
-    say((const char *)ctx, "%d", rc);
-}
+static void on_auth(int rc, const void *ctx) { say((const char *)ctx, "%d", rc); }
 
 /* What each permission allows to somebody who has only that one. */
-static void run_permissions(zhandle_t *owner, zhandle_t *stranger)
-{
+static void run_permissions(zhandle_t *owner, zhandle_t *stranger) {
     for (int perms = 0; perms <= ZOO_PERM_ALL; perms = perms == 0 ? 1 : perms * 2) {
         char path[32], child[64], data[8];
         int length = sizeof data;
@@ -168,18 +157,18 @@ static void run_permissions(zhandle_t *owner, zhandle_t *stranger)
         int deleted = zoo_delete(stranger, child, -1);
         int created = zoo_create(stranger, child, "", 0, &ZOO_OPEN_ACL_UNSAFE, 0, NULL, 0);
         int admin = zoo_set_acl(stranger, path, -1, &ZOO_OPEN_ACL_UNSAFE);
-        say("permissions", "%d: created %d get %d children %d set %d delete %d create %d setACL %d", perms,
-            rc, get, list, set, deleted, created, admin);
+        say("permissions", "%d: created %d get %d children %d set %d delete %d create %d setACL %d",
+            perms, rc, get, list, set, deleted, created, admin);
     }
 }
 
-void run_acl(struct script *s)
-{
+void run_acl(struct script *s) {
     zhandle_t *other = open_session(s, NULL);
     say("acl, creator without auth", "%d",
         zoo_create(s->zh, "/c/acl", "x", 1, &ZOO_CREATOR_ALL_ACL, 0, NULL, 0));
     say("add_auth", "%d", zoo_add_auth(s->zh, "digest", "user:pass", 9, on_auth, "auth"));
-    say("acl, creator", "%d", zoo_create(s->zh, "/c/acl", "x", 1, &ZOO_CREATOR_ALL_ACL, 0, NULL, 0));
+    say("acl, creator", "%d",
+        zoo_create(s->zh, "/c/acl", "x", 1, &ZOO_CREATOR_ALL_ACL, 0, NULL, 0));
     say("acl, read only for all", "%d",
         zoo_create(s->zh, "/c/ro", "x", 1, &ZOO_READ_ACL_UNSAFE, 0, NULL, 0));
     say_acl(s, s->zh, "get_acl", "/c/acl");

@@ -7,8 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static void arm(zhandle_t *zh, const char *path, const char *ops)
-{
+static void arm(zhandle_t *zh, const char *path, const char *ops) {
     char data[8], step[64];
     int length = sizeof data;
     struct Stat stat;
@@ -30,8 +29,7 @@ static void arm(zhandle_t *zh, const char *path, const char *ops)
     }
 }
 
-void run_watch(struct script *s)
-{
+void run_watch(struct script *s) {
     zhandle_t *w = open_session(s, NULL);
     arm(w, "/c/w", "e");
     say("watched create", "%d", zoo_create(s->zh, "/c/w", "", 0, &ZOO_OPEN_ACL_UNSAFE, 0, NULL, 0));
@@ -42,7 +40,8 @@ void run_watch(struct script *s)
     say("set, no watch any more", "%d", zoo_set(s->zh, "/c/w", "2", 1, -1));
     no_event("one-shot", w);
     arm(w, "/c/w", "c");
-    say("watched child", "%d", zoo_create(s->zh, "/c/w/k", "", 0, &ZOO_OPEN_ACL_UNSAFE, 0, NULL, 0));
+    say("watched child", "%d",
+        zoo_create(s->zh, "/c/w/k", "", 0, &ZOO_OPEN_ACL_UNSAFE, 0, NULL, 0));
     wait_event("event of a child's create");
     arm(w, "/c/w", "c");
     say("set of the child", "%d", zoo_set(s->zh, "/c/w/k", "1", 1, -1));
@@ -59,9 +58,9 @@ void run_watch(struct script *s)
     say("watch, close", "%d", zookeeper_close(w));
 }
 
-/* One multi: sets a value, checks, creates and deletes; with `bad` in its place when that is 0 to 4. */
-static void one_multi(struct script *s, int bad)
-{
+/* One multi: sets a value, checks, creates and deletes; with `bad` in its place when that is 0
+ * to 4. */
+static void one_multi(struct script *s, int bad) {
     char p1[64] = "", p2[64] = "";
     struct Stat stat = {0};
     zoo_op_t ops[6];
@@ -74,8 +73,8 @@ static void one_multi(struct script *s, int bad)
         if (i == 0)
             zoo_create_op_init(&ops[n++], "/c/m", "m", 1, &ZOO_OPEN_ACL_UNSAFE, 0, p1, sizeof p1);
         if (i == 1)
-            zoo_create_op_init(&ops[n++], "/c/m/s-", NULL, -1, &ZOO_OPEN_ACL_UNSAFE, ZOO_SEQUENCE, p2,
-                               sizeof p2);
+            zoo_create_op_init(&ops[n++], "/c/m/s-", NULL, -1, &ZOO_OPEN_ACL_UNSAFE, ZOO_SEQUENCE,
+                               p2, sizeof p2);
         if (i == 2)
             zoo_set_op_init(&ops[n++], "/c/m", "two", 3, 0, &stat);
         if (i == 3)
@@ -92,8 +91,7 @@ static void one_multi(struct script *s, int bad)
         say_stat(s, "multi, set's stat", rc, &stat);
 }
 
-void run_multi(struct script *s)
-{
+void run_multi(struct script *s) {
     struct Stat stat = {0};
     for (int bad = 0; bad < 6; bad++)
         one_multi(s, bad);
@@ -116,8 +114,7 @@ struct ask {
     int number;
 };
 
-static void answered(const struct ask *a, bool fine)
-{
+static void answered(const struct ask *a, bool fine) {
     pthread_mutex_lock(&a->answers->lock);
     a->answers->wrong_order += a->number != a->answers->count;
     a->answers->errors += !fine;
@@ -126,28 +123,25 @@ static void answered(const struct ask *a, bool fine)
     pthread_mutex_unlock(&a->answers->lock);
 }
 
-static void on_stat(int rc, const struct Stat *stat, const void *data)
-{
+static void on_stat(int rc, const struct Stat *stat, const void *data) {
     const struct ask *a = data;
     answered(a, rc == ZOK && stat->version == a->number / 3 + 1);
 }
 
-static void on_data(int rc, const char *value, int length, const struct Stat *stat, const void *data)
-{
+static void on_data(int rc, const char *value, int length, const struct Stat *stat,
+                    const void *data) {
     const struct ask *a = data;
     answered(a, rc == ZOK && length == 4 && memcmp(value, &(int){a->number / 3}, 4) == 0 &&
                     stat->version == a->number / 3 + 1);
 }
 
-static void on_path(int rc, const char *value, const void *data)
-{
+static void on_path(int rc, const char *value, const void *data) {
     answered(data, rc == ZOK && strcmp(value, "/c/a") == 0);
 }
 
 #define ASKS 600
 
-void run_async(struct script *s)
-{
+void run_async(struct script *s) {
     struct answers answers = {.lock = PTHREAD_MUTEX_INITIALIZER, .more = PTHREAD_COND_INITIALIZER};
     struct ask *asks = calloc(ASKS, sizeof *asks);
     if (asks == NULL)
@@ -158,7 +152,8 @@ void run_async(struct script *s)
         asks[i] = (struct ask){&answers, i};
         int value = i / 3;
         if (i % 3 == 0)
-            refused += zoo_aset(s->zh, "/c/a", (const char *)&value, 4, -1, on_stat, &asks[i]) != ZOK;
+            refused +=
+                zoo_aset(s->zh, "/c/a", (const char *)&value, 4, -1, on_stat, &asks[i]) != ZOK;
         else if (i % 3 == 1)
             refused += zoo_aget(s->zh, "/c/a", 0, on_data, &asks[i]) != ZOK;
         else
@@ -168,38 +163,37 @@ void run_async(struct script *s)
     while (answers.count < ASKS - refused)
         pthread_cond_wait(&answers.more, &answers.lock);
     pthread_mutex_unlock(&answers.lock);
-    say("async", "%d answers, %d out of order, %d wrong, %d refused", answers.count, answers.wrong_order,
-        answers.errors, refused);
+    say("async", "%d answers, %d out of order, %d wrong, %d refused", answers.count,
+        answers.wrong_order, answers.errors, refused);
     free(asks);
 }
 
 /* Cuts the connection of a handle: the socket is found among the descriptors by its peer's port. */
-static void cut(const struct script *s)
-{
+static void cut(const struct script *s) {
     const char *port = strrchr(s->address, ':') + 1;
     for (int fd = 3; fd < 256; fd++) {
-        struct sockaddr_storage peer;
+        struct sockaddr_storage peer = {0};
         socklen_t size = sizeof peer;
         if (getpeername(fd, (struct sockaddr *)&peer, &size) != 0 || peer.ss_family != AF_INET)
             continue;
-        unsigned have = ((const unsigned char *)&peer)[2] * 256u + ((const unsigned char *)&peer)[3];
+        unsigned have =
+            ((const unsigned char *)&peer)[2] * 256u + ((const unsigned char *)&peer)[3];
         if (have == strtoul(port, NULL, 10))
             shutdown(fd, SHUT_RDWR);
     }
 }
 
-void leave_session(const struct script *s)
-{
+void leave_session(const struct script *s) {
     zhandle_t *zh = open_session(s, NULL);
-    if (zh == NULL || zoo_create(zh, "/c/left", "", 0, &ZOO_OPEN_ACL_UNSAFE, ZOO_EPHEMERAL, NULL, 0) != ZOK)
+    if (zh == NULL ||
+        zoo_create(zh, "/c/left", "", 0, &ZOO_OPEN_ACL_UNSAFE, ZOO_EPHEMERAL, NULL, 0) != ZOK)
         _exit(1);
     ssize_t n = write(STDOUT_FILENO, zoo_client_id(zh), sizeof(clientid_t));
     _exit(n == sizeof(clientid_t) ? 0 : 1);
 }
 
 /* The session of a process that died. */
-static clientid_t dead_session(const struct script *s)
-{
+static clientid_t dead_session(const struct script *s) {
     clientid_t id = {0};
     char command[512];
     snprintf(command, sizeof command, "'%s' %s leave", s->self, strrchr(s->address, ':') + 1);
@@ -211,8 +205,7 @@ static clientid_t dead_session(const struct script *s)
 }
 
 /* The connection is cut: the session, its ephemerals and its watches outlive that. */
-static void run_cut(struct script *s)
-{
+static void run_cut(struct script *s) {
     struct Stat stat = {0};
     int64_t id = zoo_client_id(s->zh)->client_id;
     zoo_create(s->zh, "/c/mine", "", 0, &ZOO_OPEN_ACL_UNSAFE, ZOO_EPHEMERAL, NULL, 0);
@@ -233,8 +226,7 @@ static void run_cut(struct script *s)
     wait_event("an exists watch after the cut");
 }
 
-void run_session(struct script *s)
-{
+void run_session(struct script *s) {
     struct Stat stat = {0};
     run_cut(s);
     clientid_t id = dead_session(s);

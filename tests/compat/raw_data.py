@@ -133,35 +133,35 @@ def events(s, step, w):
 def watches(s, first):
     """Each kind against each cause: set by `w`, caused by `first`."""
     w = s.session("w")
-    node, kid = "/raw/w", "/raw/w/k"
-    first.call("create", wire.create(node, b""))
+    path, child = "/raw/w", "/raw/w/k"
+    first.call("create", wire.create(path, b""))
 
     def arm(*kinds):
-        for op, path in kinds:
-            s.do(f"watch: arm {op} {path}", w, op, wire.watched(path, True))
+        for op, on in kinds:
+            s.do(f"watch: arm {op} {on}", w, op, wire.watched(on, True))
 
     def cause(step, op, record):
         xid, zxid, err, r = first.call(op, record)
         s.say(f"watch: {step}", f"zxid={s.zxid(zxid)} err={err}")
         events(s, f"watch: {step}", w)
 
-    arm(("getData", node), ("getChildren", node), ("exists", node), ("exists", kid))
-    cause("setData", "setData", wire.set_data(node, b"1"))
-    cause("setData again", "setData", wire.set_data(node, b"2"))
-    cause("create of a child", "create", wire.create(kid, b""))
-    arm(("getChildren", node), ("getData", kid), ("getChildren", kid), ("exists", kid))
-    cause("setData of the child", "setData", wire.set_data(kid, b"1"))
-    arm(("getData", kid))
-    cause("delete of the child", "delete", wire.versioned(kid))
-    arm(("getChildren2", node), ("exists", "/raw/nope"), ("getData", "/raw/nope"), ("getChildren", "/raw/nope"))
+    arm(("getData", path), ("getChildren", path), ("exists", path), ("exists", child))
+    cause("setData", "setData", wire.set_data(path, b"1"))
+    cause("setData again", "setData", wire.set_data(path, b"2"))
+    cause("create of a child", "create", wire.create(child, b""))
+    arm(("getChildren", path), ("getData", child), ("getChildren", child), ("exists", child))
+    cause("setData of the child", "setData", wire.set_data(child, b"1"))
+    arm(("getData", child))
+    cause("delete of the child", "delete", wire.versioned(child))
+    arm(("getChildren2", path), ("exists", "/raw/nope"), ("getData", "/raw/nope"), ("getChildren", "/raw/nope"))
     cause("create of nope", "create", wire.create("/raw/nope", b""))
     cause("delete of nope", "delete", wire.versioned("/raw/nope"))
-    cause("setACL fires nothing", "setACL", wire.set_acl(node, WORLD))
-    cause("a failed setData fires nothing", "setData", wire.set_data(node, b"", 77))
-    arm(("getData", node), ("getData", node), ("exists", node))
-    cause("one event for a watch set thrice", "setData", wire.set_data(node, b"3"))
-    arm(("getData", node), ("getChildren", node), ("getChildren", "/raw"))
-    cause("delete", "delete", wire.versioned(node))
+    cause("setACL fires nothing", "setACL", wire.set_acl(path, WORLD))
+    cause("a failed setData fires nothing", "setData", wire.set_data(path, b"", 77))
+    arm(("getData", path), ("getData", path), ("exists", path))
+    cause("one event for a watch set thrice", "setData", wire.set_data(path, b"3"))
+    arm(("getData", path), ("getChildren", path), ("getChildren", "/raw"))
+    cause("delete", "delete", wire.versioned(path))
     own_watch(s, w)
     multi_watch(s, first, w)
     w.end()
