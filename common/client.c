@@ -78,7 +78,9 @@ static void connect_next(struct client *c) {
     if (c->attempts < INT32_MAX)
         c->attempts++;
     c->has_socket = true;
-    c->phase_deadline_ms = c->now_ms + attempt_ms(c);
+    int64_t share = attempt_ms(c);
+    c->phase_deadline_ms =
+        c->now_ms + (share < CLIENT_CONNECT_MAX_MS ? share : CLIENT_CONNECT_MAX_MS);
     client_emit(c, CU_CONNECT);
 }
 
@@ -176,6 +178,7 @@ static void on_connected(struct client *c) {
         return;
     client_set_state(c, CLIENT_HANDSHAKE);
     buf_reset(&c->rx);
+    c->phase_deadline_ms = c->now_ms + attempt_ms(c);
     c->last_recv_ms = c->now_ms;
     c->last_send_ms = c->now_ms;
     client_send_connect(c);

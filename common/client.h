@@ -25,8 +25,9 @@
  *
  * A read that was lost with five connections is answered ZK_CONNECTIONLOSS, one whose reply is
  * longer than max_frame_bytes ZK_MARSHALLINGERROR: they would break every connection. A refused
- * addauth answers all ZK_AUTHFAILED. Beyond 65,536 unanswered requests more are answered
- * ZK_THROTTLEDOP.
+ * addauth answers all ZK_AUTHFAILED. A reply SESSIONEXPIRED or SESSIONMOVED ends the connection:
+ * reads are sent again, a write gets this answer and was surely not done. Beyond 65,536 unanswered
+ * requests more are answered ZK_THROTTLEDOP.
  */
 #ifndef ZKFS_COMMON_CLIENT_H
 #define ZKFS_COMMON_CLIENT_H

@@ -25,6 +25,9 @@
 /* The pause after a whole round of failed servers, doubled by each further round. */
 #define CLIENT_BACKOFF_MIN_MS 25
 #define CLIENT_BACKOFF_MAX_MS 1000
+/* A socket that is not up after this time is tried anew, even when there is no other server: the
+ * kernel itself asks ever more seldom, and would find a host that is back late. */
+#define CLIENT_CONNECT_MAX_MS 3000
 /* A connection that lived this long was a good one: the next attempt need not wait. */
 #define CLIENT_GOOD_CONNECTION_MS 1000
 

@@ -105,6 +105,12 @@ static bool on_auth_reply(struct client *c, const struct proto_reply_header *h) 
     return false;
 }
 
+/* The server refused the request for the session's sake, without doing it. This connection has no
+ * future: the next handshake tells whether the session has. */
+static bool refuses_session(int32_t err) {
+    return err == ZK_SESSIONEXPIRED || err == ZK_SESSIONMOVED;
+}
+
 static bool on_reply(struct client *c, const struct proto_reply_header *h, struct cursor *in) {
     struct creq *r = c->sent.head;
     if (c->close_sent && h->xid == c->close_xid) {
@@ -114,8 +120,8 @@ static bool on_reply(struct client *c, const struct proto_reply_header *h, struc
     if (!r || r->xid != h->xid)
         return false;
     note_reply_zxid(c, h->zxid);
-    if (h->err == ZK_SESSIONEXPIRED && !r->is_write)
-        return false; /* Refused before the expiry was told: the new session gets it. */
+    if (refuses_session(h->err) && !r->is_write)
+        return false; /* It stays in the list, and is sent again. */
     creq_list_pop(&c->sent);
     client_watch_answered(c, r, h->err);
     struct slice record = SLICE_NULL;
@@ -123,7 +129,7 @@ static bool on_reply(struct client *c, const struct proto_reply_header *h, struc
         record = (struct slice){.p = in->p, .len = (int32_t)cursor_left(in)};
     client_answer(c, r, h->err, h->zxid, record);
     client_free_request(r);
-    return h->err != ZK_SESSIONEXPIRED;
+    return !refuses_session(h->err);
 }
 
 /* False when the connection cannot go on: the frame is malformed or answers nothing that was asked.

@@ -41,6 +41,7 @@ void zk_own_add(struct zk *zk, zxid_t zxid) {
             zk->own = mem_realloc(zk->own, zk->own_cap * sizeof(*zk->own));
         }
     }
+    CHECK(zk->own);
     zk->own[zk->own_count++] = zxid;
 }
 
@@ -116,8 +117,8 @@ static void on_reply(struct zk *zk, const struct client_update *u) {
         zk_lost_reply(zk, call, u);
     else if (is_lost && may_retry(zk, call))
         zk_lost_begin(zk, call);
-    else if (u->err == ZK_SESSIONEXPIRED && may_retry(zk, call))
-        zk_call_send(zk, call); /* The server refused it, for the session had ended before. */
+    else if ((u->err == ZK_SESSIONEXPIRED || u->err == ZK_SESSIONMOVED) && may_retry(zk, call))
+        zk_call_send(zk, call); /* The server refused it before it was ordered: surely not done. */
     else
         zk_reply(zk, call, u);
 }

@@ -354,6 +354,14 @@ START_TEST(a_read_that_the_server_refuses_for_the_expired_session_is_sent_again)
 }
 END_TEST
 
+START_TEST(a_request_of_a_session_that_moved_ends_the_connection_likewise) {
+    driver_write(&d, 1, "/a", 0);
+    driver_reply(&d, 1, 5, ZK_SESSIONMOVED, SLICE_NULL);
+    assert_reply(1, ZK_SESSIONMOVED);
+    ck_assert_ptr_nonnull(driver_find(&d, CU_DISCONNECT));
+}
+END_TEST
+
 START_TEST(closing_ends_the_session_and_then_says_so) {
     driver_event(&d, CE_CLOSE);
     struct driver_frame f = take();
@@ -455,6 +463,7 @@ Suite *unit_suite(void) {
     tcase_add_test(t, a_server_that_refuses_a_new_session_is_not_stormed);
     tcase_add_test(t, a_write_that_the_server_refuses_for_the_expired_session_is_told_so);
     tcase_add_test(t, a_read_that_the_server_refuses_for_the_expired_session_is_sent_again);
+    tcase_add_test(t, a_request_of_a_session_that_moved_ends_the_connection_likewise);
     tcase_add_test(t, closing_ends_the_session_and_then_says_so);
     tcase_add_test(t, what_is_under_way_is_answered_before_the_session_is_closed);
     tcase_add_test(t, closing_waits_no_longer_than_a_second);
