@@ -412,6 +412,39 @@ START_TEST(half_a_frame_of_the_old_connection_does_not_reach_the_new_one) {
 }
 END_TEST
 
+/* A small generator of our own: the same bytes in every run. */
+static uint32_t next_random(uint32_t *state) {
+    *state = *state * 1664525u + 1013904223u;
+    return *state >> 8;
+}
+
+START_TEST(garbage_only_ever_drops_the_connection) {
+    static const uint8_t event[] = {0, 0, 0, 3, 0, 0, 0, 3, 0, 0, 0, 2, '/', 'a'};
+    uint32_t state = 1;
+    for (int round = 0; round < 3000; round++) {
+        driver_write(&d, (uint64_t)round * 2 + 1, "/a", d.now + 50);
+        driver_request(&d, (uint64_t)round * 2 + 2, OP_GET_DATA, "/a", true, d.now + 50);
+        struct buf b = BUF_INIT;
+        put_reply(&b, 1, 5, 0, slice_from_str("record"));
+        put_reply(&b, XID_NOTIFICATION, 5, 0, (struct slice){.p = event, .len = sizeof(event)});
+        put_reply(&b, XID_PING, 5, 0, SLICE_NULL);
+        for (uint32_t i = next_random(&state) % 8; i > 0; i--)
+            b.data[next_random(&state) % b.len] = (uint8_t)next_random(&state);
+        driver_bytes(&d, b.data, next_random(&state) % b.len + 1);
+        buf_close(&b);
+        driver_tick(&d, 20);
+        if (client_state(d.c) == CLIENT_CONNECTED)
+            continue;
+        while (!driver_find(&d, CU_CONNECT))
+            driver_sleep(&d);
+        driver_event(&d, CE_CONNECTED);
+        driver_connect_response(&d, 0x1234, 9000);
+        driver_drop_sent(&d);
+        ck_assert_int_eq(client_state(d.c), CLIENT_CONNECTED);
+    }
+}
+END_TEST
+
 Suite *unit_suite(void) {
     Suite *s = suite_create("client");
     TCase *fresh = tcase_create("fresh");
@@ -453,6 +486,7 @@ Suite *unit_suite(void) {
     tcase_add_test(up, a_read_whose_reply_is_too_long_fails_and_is_not_sent_again);
     tcase_add_test(up, what_a_dropped_connection_still_says_is_ignored);
     tcase_add_test(up, half_a_frame_of_the_old_connection_does_not_reach_the_new_one);
+    tcase_add_test(up, garbage_only_ever_drops_the_connection);
     suite_add_tcase(s, up);
     return s;
 }

@@ -233,8 +233,7 @@ static int do_read(struct fake_zk *f, int32_t opcode, struct cursor *in, struct 
         list_children(f, z, out);
     } else if (opcode == OP_GET_DATA) {
         jute_write_slice(out, blob_slice(z->data));
-        if (!f->malformed)
-            jute_write_stat(out, &z->stat);
+        jute_write_stat(out, &z->stat);
     } else {
         return ZK_UNIMPLEMENTED;
     }
@@ -282,8 +281,8 @@ static void answer_request(struct fake_zk *f, struct slice frame) {
     } else {
         struct proto_reply_header rh = {.xid = h.xid, .zxid = f->zxid, .err = err};
         proto_encode(&body, PROTO_reply_header, &rh);
-        if (err == 0)
-            buf_put(&body, record.data, record.len);
+        if (err == 0 && record.len > f->cut)
+            buf_put(&body, record.data, record.len - f->cut);
         answer(f, &body);
     }
     buf_close(&record);

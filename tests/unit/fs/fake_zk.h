@@ -42,7 +42,7 @@ struct fake_zk {
     bool deaf;                             /* reads and answers nothing but handshakes */
     bool refuse;                           /* closes every connection at once */
     bool hide_data;                        /* getData gets NOAUTH */
-    bool malformed;                        /* answers of getData are cut short */
+    size_t cut;                            /* bytes that are missing at the end of every record */
     int32_t refuse_writes;                 /* error for every write; 0 none */
     void (*after_loss)(struct fake_zk *f); /* another client acts between the two connections */
     /* What it saw. */

@@ -236,10 +236,40 @@ START_TEST(a_server_that_reads_slowly_gets_everything_in_order) {
 }
 END_TEST
 
-START_TEST(an_answer_that_is_no_record_is_an_error) {
-    fake.malformed = true;
-    zk_get(zk, S("/"), on_result, NULL);
-    wait_result(ZK_DATAINCONSISTENCY);
+static void ask(int kind) {
+    struct zk_op ops[] = {
+        create_op("/new", "x"),
+        {.type = ZK_OP_SET, .path = S("/a"), .data = S("y"), .version = -1},
+        {.type = ZK_OP_DELETE, .path = S("/new"), .version = -1},
+    };
+    switch (kind) {
+    case 0:
+        zk_get(zk, S("/a"), on_result, NULL);
+        break;
+    case 1:
+        zk_children(zk, S("/"), on_result, NULL);
+        break;
+    case 2:
+        zk_exists(zk, S("/a"), on_result, NULL);
+        break;
+    case 3:
+        zk_set(zk, S("/a"), S("y"), -1, on_result, NULL);
+        break;
+    default:
+        zk_multi(zk, ops, 3, on_result, NULL);
+    }
+}
+
+START_TEST(an_answer_cut_at_any_byte_is_an_error) {
+    static const size_t lengths[] = {4 + 1 + 68, 4 + 4 + 1 + 68, 68, 68, 9 * 4 + 8 + 2 * 68};
+    fake_create(&fake, "/a", "x");
+    for (int kind = 0; kind < 5; kind++) {
+        for (fake.cut = 0; fake.cut <= lengths[kind]; fake.cut++) {
+            ask(kind);
+            wait_result(fake.cut == 0 ? ZK_OK : ZK_DATAINCONSISTENCY);
+        }
+    }
+    fake.cut = 0;
 }
 END_TEST
 
@@ -581,7 +611,7 @@ Suite *unit_suite(void) {
     tcase_add_test(t, a_value_longer_than_a_frame_is_refused_without_a_word_to_the_server);
     tcase_add_test(t, a_long_value_goes_through);
     tcase_add_test(t, a_server_that_reads_slowly_gets_everything_in_order);
-    tcase_add_test(t, an_answer_that_is_no_record_is_an_error);
+    tcase_add_test(t, an_answer_cut_at_any_byte_is_an_error);
     tcase_add_test(t, a_cancelled_operation_does_not_call_back);
     tcase_add_test(t, an_operation_that_no_server_takes_was_surely_not_done);
     tcase_add_test(t, an_operation_without_an_answer_was_perhaps_done);
