@@ -15,7 +15,7 @@ packages_run=(fuse3 attr)
 # What the tests need besides.
 # shellcheck disable=SC2034
 packages_test=(
-    clang clang-tidy libclang-rt-dev binutils
+    clang clang-format clang-tidy libclang-rt-dev shellcheck binutils
     python3 python3-kazoo libzookeeper-mt-dev zookeeper default-jre-headless
     procps util-linux iproute2 rsync vim git inotify-tools
 )
