@@ -206,9 +206,13 @@ static void word_dump(const struct word *w) {
                (unsigned long long)tree_owner_count(r->tree));
     for (const struct session *s = r->sessions.all; s; s = s->next) {
         void *at = NULL;
+        bool first = true;
         for (const struct znode *n; (n = tree_next_ephemeral(r->tree, s->id, &at));) {
-            if (n && w->out->len > WORD_BYTES_MAX)
+            if (w->out->len > WORD_BYTES_MAX)
                 return;
+            if (first)
+                buf_printf(w->out, "0x%llx:\n", (unsigned long long)s->id);
+            first = false;
             struct blob *path = znode_path(n);
             buf_printf(w->out, "\t%.*s\n", (int)path->len, (const char *)path->bytes);
             blob_unref(path);

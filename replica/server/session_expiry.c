@@ -4,8 +4,8 @@
 
 #include <utlist.h>
 
-/* Later than its deadline by more than this, a tick means that the process stood still. A busy loop is
- * late by milliseconds; half a tick is far above that and still below any session's timeout. */
+/* Later than its deadline by more than this, a tick means that the process stood still. A busy loop
+ * is late by milliseconds; half a tick is far above that and still below any session's timeout. */
 static int64_t late_limit_ms(const struct sessions *ss) { return ss->tick_ms / 2; }
 
 void expiry_clock(struct sessions *ss, int64_t mono_ms, int64_t deadline_ms) {
