@@ -1,5 +1,6 @@
-/* The outside world as the store and the member see it: real in io/, virtual in the simulator. Errors
- * are 0 or negative errno. File calls may run in the log thread; all others in the loop's. */
+/* The outside world as the store and the member see it: real in io/, virtual in the simulator.
+ * Errors are 0 or negative errno. File calls may run in the log thread; all others in the loop's.
+ */
 #ifndef ZKFS_REPLICA_ENV_H
 #define ZKFS_REPLICA_ENV_H
 
@@ -26,7 +27,8 @@ struct env_files {
     int (*sync_dir)(void *ctx, const char *path);
     /* Calls fn for each name (not . and ..), in no order. */
     int (*list)(void *ctx, const char *path, void (*fn)(void *arg, const char *name), void *arg);
-    int (*lock)(void *ctx, int fd); /* exclusive, not waiting: -EAGAIN when another process has it */
+    int (*lock)(void *ctx,
+                int fd); /* exclusive, not waiting: -EAGAIN when another process has it */
 };
 
 struct env {
@@ -36,12 +38,13 @@ struct env {
     int64_t (*wall_ms)(void *ctx);
     int (*random)(void *ctx, void *p, size_t n);
     void (*process_info)(void *ctx, struct process_info *ret_info);
-    void (*client_send)(void *ctx, conn_id_t conn, struct slice bytes); /* copied or written at once */
+    void (*client_send)(void *ctx, conn_id_t conn,
+                        struct slice bytes); /* copied or written at once */
     void (*client_close)(void *ctx, conn_id_t conn, struct slice why);
     void (*client_pause)(void *ctx, conn_id_t conn, bool pause);
     void (*set_timer)(void *ctx, int64_t mono_ms); /* then member_tick */
-    /* Run wal_sync_run somewhere, then call member_log_synced with its result in the loop's thread (it
-     * may be called from within). At most one is under way. */
+    /* Run wal_sync_run somewhere, then call member_log_synced with its result in the loop's thread
+     * (it may be called from within). At most one is under way. */
     void (*log_sync)(void *ctx);
     void (*note)(void *ctx, enum log_level level, struct slice text);
     void (*stop)(void *ctx, struct slice why);

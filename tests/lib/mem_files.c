@@ -6,22 +6,7 @@
 
 #include "common/check.h"
 #include "common/mem.h"
-
-#define SECTOR_BYTES 512u
-
-struct image {
-    uint8_t *bytes;
-    size_t size;
-    size_t cap; /* bytes between size and cap are zero */
-};
-
-struct inode {
-    struct image cache;
-    struct image disk;
-    bool *dirty; /* per sector of the cache */
-    size_t dirty_cap;
-    int lock; /* the handle that has it, -1 none */
-};
+#include "tests/lib/mem_inode.h"
 
 struct name {
     char *path;
@@ -40,7 +25,7 @@ struct change {
 
 struct mem_files {
     struct env_files env;
-    struct inode *inodes;
+    struct mem_inode *inodes;
     size_t inode_count;
     struct name *names;
     size_t name_count;
@@ -56,81 +41,6 @@ struct mem_files {
     bool fault_happened;
     bool off;
 };
-
-static uint64_t random_next(uint64_t *seed) {
-    uint64_t z = (*seed += 0x9e3779b97f4a7c15u);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
-
-/* ---- images ---- */
-
-static void image_resize(struct image *im, size_t size) {
-    if (size > im->cap) {
-        size_t cap = size > 2 * im->cap ? size : 2 * im->cap;
-        im->bytes = mem_realloc(im->bytes, cap);
-        memset(im->bytes + im->cap, 0, cap - im->cap);
-        im->cap = cap;
-    } else if (size < im->size) {
-        memset(im->bytes + size, 0, im->size - size);
-    }
-    im->size = size;
-}
-
-static void image_copy(struct image *to, const struct image *from) {
-    image_resize(to, 0);
-    image_resize(to, from->size);
-    if (from->size > 0)
-        memcpy(to->bytes, from->bytes, from->size);
-}
-
-static size_t sector_count(size_t size) { return (size + SECTOR_BYTES - 1) / SECTOR_BYTES; }
-
-static void mark_dirty(struct inode *ino, size_t from, size_t to) {
-    size_t need = sector_count(to);
-    if (need > ino->dirty_cap) {
-        size_t cap = need > 2 * ino->dirty_cap ? need : 2 * ino->dirty_cap;
-        ino->dirty = mem_realloc(ino->dirty, cap * sizeof *ino->dirty);
-        memset(ino->dirty + ino->dirty_cap, 0, (cap - ino->dirty_cap) * sizeof *ino->dirty);
-        ino->dirty_cap = cap;
-    }
-    for (size_t s = from / SECTOR_BYTES; s < need; s++)
-        ino->dirty[s] = true;
-}
-
-static void clean(struct inode *ino) {
-    if (ino->dirty_cap > 0)
-        memset(ino->dirty, 0, ino->dirty_cap * sizeof *ino->dirty);
-}
-
-/* Brings one sector of the cache to the disk, as far as the disk's file reaches. */
-static void sector_to_disk(struct inode *ino, size_t sector) {
-    size_t at = sector * SECTOR_BYTES;
-    for (size_t i = at; i < at + SECTOR_BYTES && i < ino->disk.size; i++)
-        ino->disk.bytes[i] = i < ino->cache.size ? ino->cache.bytes[i] : 0;
-}
-
-static void inode_sync(struct inode *ino) {
-    image_resize(&ino->disk, ino->cache.size);
-    for (size_t s = 0; s < ino->dirty_cap; s++)
-        if (ino->dirty[s])
-            sector_to_disk(ino, s);
-    clean(ino);
-}
-
-static void inode_tear(struct inode *ino, uint64_t *seed) {
-    size_t low = ino->disk.size < ino->cache.size ? ino->disk.size : ino->cache.size;
-    size_t high = ino->disk.size < ino->cache.size ? ino->cache.size : ino->disk.size;
-    uint64_t r = random_next(seed) % 4;
-    size_t size = r == 0   ? ino->disk.size
-                  : r == 1 ? low + (size_t)(random_next(seed) % (high - low + 1))
-                           : ino->cache.size;
-    image_resize(&ino->disk, size);
-    for (size_t s = 0; s < ino->dirty_cap; s++)
-        if (ino->dirty[s] && random_next(seed) % 2 == 0)
-            sector_to_disk(ino, s);
-}
 
 /* ---- names ---- */
 
@@ -185,7 +95,7 @@ static bool parent_there(const struct mem_files *f, const char *path) {
 
 static int inode_new(struct mem_files *f) {
     f->inodes = mem_realloc(f->inodes, (f->inode_count + 1) * sizeof *f->inodes);
-    f->inodes[f->inode_count] = (struct inode){.lock = -1};
+    f->inodes[f->inode_count] = (struct mem_inode){.lock = -1};
     return (int)f->inode_count++;
 }
 
@@ -224,7 +134,7 @@ static void journal_tear(struct mem_files *f, uint64_t *seed) {
     bool *keep = mem_zalloc(f->journal_count + 1);
     for (size_t i = 0; i < f->journal_count; i++) {
         const struct change *c = &f->journal[i];
-        keep[i] = random_next(seed) % 4 > 0;
+        keep[i] = mem_random(seed) % 4 > 0;
         for (size_t k = 0; k < i; k++) {
             bool together = f->journal[k].number == c->number;
             if (together)
@@ -278,7 +188,7 @@ static int64_t call_done(struct mem_files *f, int64_t result) {
     return -EIO;
 }
 
-static struct inode *handle_inode(struct mem_files *f, int fd) {
+static struct mem_inode *handle_inode(struct mem_files *f, int fd) {
     if (fd < 0 || (size_t)fd >= f->handle_count || f->handles[fd] < 0)
         return NULL;
     return &f->inodes[f->handles[fd]];
@@ -301,8 +211,8 @@ static int do_open(struct mem_files *f, const char *path, int flags) {
         change_name(f, name, inode, ++f->changes);
     }
     if ((flags & O_TRUNC) != 0) {
-        mark_dirty(&f->inodes[inode], 0, f->inodes[inode].cache.size);
-        image_resize(&f->inodes[inode].cache, 0);
+        mem_inode_mark_dirty(&f->inodes[inode], 0, f->inodes[inode].cache.size);
+        mem_image_resize(&f->inodes[inode].cache, 0);
     }
     f->handles = mem_realloc(f->handles, (f->handle_count + 1) * sizeof *f->handles);
     f->handles[f->handle_count] = inode;
@@ -320,7 +230,7 @@ static int mem_close(void *ctx, int fd) {
     int err = 0;
     if (call_refused(f, &err))
         return err;
-    struct inode *ino = handle_inode(f, fd);
+    struct mem_inode *ino = handle_inode(f, fd);
     if (ino == NULL)
         return -EBADF;
     if (ino->lock == fd)
@@ -334,7 +244,7 @@ static int64_t mem_pread(void *ctx, int fd, void *p, size_t n, int64_t offset) {
     int err = 0;
     if (call_refused(f, &err))
         return err;
-    struct inode *ino = handle_inode(f, fd);
+    struct mem_inode *ino = handle_inode(f, fd);
     if (ino == NULL)
         return -EBADF;
     size_t left = (size_t)offset < ino->cache.size ? ino->cache.size - (size_t)offset : 0;
@@ -344,23 +254,15 @@ static int64_t mem_pread(void *ctx, int fd, void *p, size_t n, int64_t offset) {
     return call_done(f, (int64_t)got);
 }
 
-static void write_cache(struct inode *ino, const void *p, size_t n, size_t offset) {
-    if (offset + n > ino->cache.size)
-        image_resize(&ino->cache, offset + n);
-    if (n > 0)
-        memcpy(ino->cache.bytes + offset, p, n);
-    mark_dirty(ino, offset, offset + n);
-}
-
 static int mem_pwrite(void *ctx, int fd, const void *p, size_t n, int64_t offset) {
     struct mem_files *f = ctx;
     int err = 0;
     if (call_refused(f, &err))
         return err;
-    struct inode *ino = handle_inode(f, fd);
+    struct mem_inode *ino = handle_inode(f, fd);
     if (ino == NULL)
         return -EBADF;
-    write_cache(ino, p, n, (size_t)offset);
+    mem_inode_write(ino, p, n, (size_t)offset);
     return (int)call_done(f, 0);
 }
 
@@ -368,14 +270,14 @@ static int mem_sync(void *ctx, int fd) {
     struct mem_files *f = ctx;
     int err = 0;
     bool refused = call_refused(f, &err);
-    struct inode *ino = handle_inode(f, fd);
+    struct mem_inode *ino = handle_inode(f, fd);
     if (refused && !f->off && ino != NULL)
-        clean(ino);
+        mem_inode_clean(ino);
     if (refused)
         return err;
     if (ino == NULL)
         return -EBADF;
-    inode_sync(ino);
+    mem_inode_sync(ino);
     return (int)call_done(f, 0);
 }
 
@@ -384,12 +286,12 @@ static int mem_truncate(void *ctx, int fd, int64_t size) {
     int err = 0;
     if (call_refused(f, &err))
         return err;
-    struct inode *ino = handle_inode(f, fd);
+    struct mem_inode *ino = handle_inode(f, fd);
     if (ino == NULL)
         return -EBADF;
     if ((size_t)size < ino->cache.size)
-        mark_dirty(ino, (size_t)size, ino->cache.size);
-    image_resize(&ino->cache, (size_t)size);
+        mem_inode_mark_dirty(ino, (size_t)size, ino->cache.size);
+    mem_image_resize(&ino->cache, (size_t)size);
     return (int)call_done(f, 0);
 }
 
@@ -398,7 +300,7 @@ static int64_t mem_size(void *ctx, int fd) {
     int err = 0;
     if (call_refused(f, &err))
         return err;
-    struct inode *ino = handle_inode(f, fd);
+    struct mem_inode *ino = handle_inode(f, fd);
     return ino == NULL ? -EBADF : call_done(f, (int64_t)ino->cache.size);
 }
 
@@ -488,7 +390,7 @@ static int mem_lock(void *ctx, int fd) {
     int err = 0;
     if (call_refused(f, &err))
         return err;
-    struct inode *ino = handle_inode(f, fd);
+    struct mem_inode *ino = handle_inode(f, fd);
     if (ino == NULL)
         return -EBADF;
     if (ino->lock >= 0 && ino->lock != fd)
@@ -541,11 +443,11 @@ void mem_files_free(struct mem_files *f) {
 struct mem_files *mem_files_clone(const struct mem_files *f) {
     struct mem_files *c = mem_files_new();
     for (size_t i = 0; i < f->inode_count; i++) {
-        const struct inode *from = &f->inodes[i];
+        const struct mem_inode *from = &f->inodes[i];
         int at = inode_new(c);
-        struct inode *to = &c->inodes[at];
-        image_copy(&to->cache, &from->cache);
-        image_copy(&to->disk, &from->disk);
+        struct mem_inode *to = &c->inodes[at];
+        mem_image_copy(&to->cache, &from->cache);
+        mem_image_copy(&to->disk, &from->disk);
         to->dirty_cap = from->dirty_cap;
         if (from->dirty_cap > 0)
             to->dirty = mem_dup(from->dirty, from->dirty_cap * sizeof *from->dirty);
@@ -596,17 +498,17 @@ void mem_files_power_cut(struct mem_files *f, enum mem_cut cut, uint64_t seed) {
     drop_orphans(f);
     for (size_t i = 0; i < f->inode_count; i++) {
         if (cut == MEM_CUT_KEEP)
-            inode_sync(&f->inodes[i]);
+            mem_inode_sync(&f->inodes[i]);
         else if (cut == MEM_CUT_TEAR)
-            inode_tear(&f->inodes[i], &seed);
-        image_copy(&f->inodes[i].cache, &f->inodes[i].disk);
-        clean(&f->inodes[i]);
+            mem_inode_tear(&f->inodes[i], &seed);
+        mem_image_copy(&f->inodes[i].cache, &f->inodes[i].disk);
+        mem_inode_clean(&f->inodes[i]);
     }
 }
 
 /* ---- looking and damaging ---- */
 
-static struct inode *must_find(const struct mem_files *f, const char *path) {
+static struct mem_inode *must_find(const struct mem_files *f, const char *path) {
     int inode = inode_of(f, path);
     CHECK(inode >= 0);
     return &f->inodes[inode];
@@ -623,22 +525,22 @@ const uint8_t *mem_files_bytes(const struct mem_files *f, const char *path, size
 
 void mem_files_put(struct mem_files *f, const char *path, uint64_t offset, const void *p,
                    size_t n) {
-    struct inode *ino = must_find(f, path);
-    write_cache(ino, p, n, (size_t)offset);
-    inode_sync(ino);
+    struct mem_inode *ino = must_find(f, path);
+    mem_inode_write(ino, p, n, (size_t)offset);
+    mem_inode_sync(ino);
 }
 
 void mem_files_flip_bit(struct mem_files *f, const char *path, uint64_t bit) {
-    struct inode *ino = must_find(f, path);
+    struct mem_inode *ino = must_find(f, path);
     CHECK(bit / 8 < ino->cache.size);
     uint8_t byte = ino->cache.bytes[bit / 8] ^ (uint8_t)(1u << (bit % 8));
     mem_files_put(f, path, bit / 8, &byte, 1);
 }
 
 void mem_files_cut(struct mem_files *f, const char *path, size_t size) {
-    struct inode *ino = must_find(f, path);
-    image_resize(&ino->cache, size);
-    inode_sync(ino);
+    struct mem_inode *ino = must_find(f, path);
+    mem_image_resize(&ino->cache, size);
+    mem_inode_sync(ino);
 }
 
 static void set_name(struct mem_files *f, const char *path, int inode) {

@@ -352,6 +352,7 @@ static size_t content_size(const struct mem_files *files, const char *path) {
     ck_assert_ptr_nonnull(p);
     while (size > 0 && p[size - 1] == 0)
         size--;
+    CHECK(size > 0);
     return size;
 }
 
