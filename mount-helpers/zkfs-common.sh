@@ -11,8 +11,18 @@ die() {
     exit "$status"
 }
 
-# absolute PATH: without links or dots, also for what does not exist or is a mount that nobody serves.
-absolute() { realpath -ms -- "$1"; }
+# absolute PATH: without links and dots, as mountinfo has it, also for what does not exist. A mount that
+# hangs is not looked into.
+absolute() {
+    local path parent
+    path=$(realpath -ms -- "$1")
+    if [[ $path != / ]]; then
+        parent=$(realpath -m -- "${path%/*}/")
+        path=${parent%/}/${path##*/}
+        mount_type "$path" >/dev/null || [[ ! -L $path ]] || path=$(realpath -m -- "$path")
+    fi
+    printf '%s\n' "$path"
+}
 
 # shellcheck disable=SC2154 # dir is the caller's
 replica_pid_file() { printf '%s/replica-%d.pid\n' "$dir" "$1"; }

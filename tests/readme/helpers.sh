@@ -61,6 +61,16 @@ echo "$replica" >"$dir/replica-1.pid"
 
 expect "a second mount of the same replica" 0 "zk2 is mounted \(pid" "${ups[@]}" "$work/zk2"
 expect "both show the same" 0 '^8080$' cat "$work/zk2/app/port"
+ln -s "$point" "$work/link"
+expect "zkfs-up through a symbolic link finds the mount" 0 "$point is mounted already" "${ups[@]}" "$work/link"
+mkdir "$work/helper mount"
+helper() { PATH=$src/build/fs:$PATH "$src/mount-helpers/mount.zkfs" "$@"; }
+expect "mount.zkfs takes out what is meant for mount(8)" 0 '' helper "127.0.0.1:$port/app" "$work/helper mount" \
+    -n -o rw,_netdev,nofail,x-systemd.automount,timeo=5
+expect "and mounts a subtree" 0 '^8080$' cat "$work/helper mount/port"
+fails "zkfs-down does not touch a mount that zkfs-up did not make" "${downs[@]}" "$work/helper mount"
+holds "umount ends it" umount "$work/helper mount"
+expect "mount.zkfs hands a wrong option on" 1 'unknown option' helper "127.0.0.1:$port" "$work/helper mount" -o frob
 expect "zkfs-down of one leaves the replica to the other" 0 'the replicas go on' "${downs[@]}" "$work/zk2"
 expect "which goes on" 0 '^8080$' cat "$point/app/port"
 
