@@ -96,9 +96,8 @@ static int64_t backoff_ms(const struct client *c) {
 }
 
 void client_lose(struct client *c, bool drop_socket) {
-    bool was_good =
-        c->state == CLIENT_CONNECTED && c->now_ms - c->connected_at_ms >= CLIENT_GOOD_CONNECTION_MS;
-    if (was_good)
+    bool was_up = c->state == CLIENT_CONNECTED;
+    if (was_up && (c->has_answered || c->now_ms - c->connected_at_ms >= CLIENT_GOOD_CONNECTION_MS))
         c->attempts = 0;
     if (drop_socket && c->has_socket)
         client_emit(c, CU_DISCONNECT);
@@ -162,6 +161,7 @@ bool client_on_connect_response(struct client *c, struct slice frame) {
     memcpy(c->passwd, res.passwd.p, PASSWD_BYTES);
     c->timeout_ms = res.timeout_ms;
     c->connected_at_ms = c->now_ms;
+    c->has_answered = false;
     client_set_state(c, CLIENT_CONNECTED);
     if (c->closing) {
         client_send_close(c);

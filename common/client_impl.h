@@ -28,7 +28,8 @@
 /* A socket that is not up after this time is tried anew, even when there is no other server: the
  * kernel itself asks ever more seldom, and would find a host that is back late. */
 #define CLIENT_CONNECT_MAX_MS 3000
-/* A connection that lived this long was a good one: the next attempt need not wait. */
+/* A connection that lived this long, or answered a request, was a good one: the next attempt need
+ * not wait. */
 #define CLIENT_GOOD_CONNECTION_MS 1000
 
 enum creq_watch { CREQ_WATCH_NONE, CREQ_WATCH_DATA, CREQ_WATCH_EXISTS, CREQ_WATCH_CHILD };
@@ -88,6 +89,7 @@ struct client {
     int64_t connect_at_ms;     /* when there is no socket: when to make one */
     int64_t phase_deadline_ms; /* CONNECTING with a socket, HANDSHAKE: give up */
     int64_t connected_at_ms;
+    bool has_answered; /* a request, on this connection */
     int64_t last_recv_ms;
     int64_t last_send_ms;
     int64_t armed_ms; /* the last CU_DEADLINE; INT64_MAX none */

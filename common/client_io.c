@@ -122,6 +122,7 @@ static bool on_reply(struct client *c, const struct proto_reply_header *h, struc
     note_reply_zxid(c, h->zxid);
     if (refuses_session(h->err) && !r->is_write)
         return false; /* It stays in the list, and is sent again. */
+    c->has_answered = true;
     creq_list_pop(&c->sent);
     client_watch_answered(c, r, h->err);
     struct slice record = SLICE_NULL;

@@ -199,6 +199,17 @@ START_TEST(a_good_connection_that_breaks_is_replaced_at_once) {
 }
 END_TEST
 
+START_TEST(a_connection_that_answered_a_request_is_replaced_at_once) {
+    for (int i = 0; i < 8; i++)
+        reconnect();
+    driver_drop_sent(&d);
+    driver_write(&d, 1, "/a", 0);
+    driver_reply(&d, 1, 5, 0, SLICE_NULL);
+    driver_event(&d, CE_LOST);
+    ck_assert_ptr_nonnull(driver_find(&d, CU_CONNECT));
+}
+END_TEST
+
 START_TEST(a_server_that_drops_each_connection_at_once_is_not_stormed) {
     for (int i = 0; i < 8; i++)
         reconnect();
@@ -470,6 +481,7 @@ Suite *unit_suite(void) {
     tcase_add_checked_fixture(up, established, teardown);
     tcase_add_test(up, a_reconnect_names_session_password_and_last_zxid);
     tcase_add_test(up, a_good_connection_that_breaks_is_replaced_at_once);
+    tcase_add_test(up, a_connection_that_answered_a_request_is_replaced_at_once);
     tcase_add_test(up, a_server_that_drops_each_connection_at_once_is_not_stormed);
     tcase_add_test(up, an_idle_connection_is_pinged_at_a_third_of_the_timeout);
     tcase_add_test(up, a_busy_connection_is_not_pinged);
