@@ -53,8 +53,8 @@ HEADERS = {
 
 # Where what another library declares may be seen at all.
 CONFINED = {
-    "pb-c.h": ["replica/proto"],
-    "protobuf-c/": ["replica/proto"],
+    "pb-c.h": ["replica/proto", "tests"],
+    "protobuf-c/": ["replica/proto", "tests"],
     "uv.h": ["replica/io", "replica/main.c", "fs", "tests"],
     "fuse": ["fs", "tests"],
     "nettle/": ["replica/server", "tests"],
