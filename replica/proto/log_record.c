@@ -70,7 +70,7 @@ static struct slice read_payload(struct cursor *c) {
 }
 
 bool log_record_decode(struct slice bytes, struct log_record *ret_record) {
-    if (bytes.len <= 0 || bytes.len > (int32_t)LOG_RECORD_MAX)
+    if (bytes.len <= 0)
         return false;
     struct cursor c;
     cursor_init(&c, bytes.p, (size_t)bytes.len);

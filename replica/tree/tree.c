@@ -232,7 +232,7 @@ size_t znode_path_len(const struct znode *n) {
     size_t len = 0;
     for (const struct znode *at = n; at->parent; at = at->parent)
         len += 1 + (size_t)znode_name(at).len;
-    return len > 0 ? len : 1;
+    return len;
 }
 
 struct blob *znode_path(const struct znode *n) {

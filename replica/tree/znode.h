@@ -78,7 +78,7 @@ void tree_remove(struct tree *t, struct znode *n, size_t path_len);
 void tree_set_data(struct tree *t, struct znode *n, struct blob *data);
 void tree_set_acl(struct tree *t, struct znode *n, struct blob *acl);
 struct family *znode_family(struct znode *n); /* made when it is not there */
-size_t znode_path_len(const struct znode *n);
+size_t znode_path_len(const struct znode *n); /* not of the root */
 
 /* ephemeral.c: the owners' lists. */
 void ephemeral_attach(struct tree *t, struct ephemeral *e, session_id_t session_id);

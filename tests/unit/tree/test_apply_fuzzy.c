@@ -106,6 +106,16 @@ START_TEST(a_loaded_znode_is_as_its_image_says) {
 }
 END_TEST
 
+START_TEST(what_a_parent_counted_is_loaded_though_it_has_no_children) {
+    load_fine(&(struct seen){"/a", 5, .creates = 7});
+    load_fine(&(struct seen){"/b", 5, .pzxid = 9});
+    tree_load_end(t, 30, 30);
+    ck_assert_int_eq(znode_creates(find(t, "/a")), 7);
+    ck_assert_int_eq(stat_of(t, "/a").pzxid, 5);
+    ck_assert_int_eq(stat_of(t, "/b").pzxid, 9);
+}
+END_TEST
+
 START_TEST(an_image_that_does_not_fit_is_refused) {
     ck_assert_str_eq(load(&(struct seen){"/a/b", 1}), "the parent was not loaded before");
     load_fine(&(struct seen){"/a", 1, .owner = 3});
@@ -373,6 +383,7 @@ static void add_loading(Suite *s) {
     tcase_set_timeout(c, 60);
     tcase_add_checked_fixture(c, set_up, tear_down);
     tcase_add_test(c, a_loaded_znode_is_as_its_image_says);
+    tcase_add_test(c, what_a_parent_counted_is_loaded_though_it_has_no_children);
     tcase_add_test(c, an_image_that_does_not_fit_is_refused);
     tcase_add_test(c, beyond_the_walks_end_everything_must_fit_again);
     suite_add_tcase(s, c);

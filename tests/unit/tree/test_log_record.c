@@ -125,12 +125,16 @@ START_TEST(malformed_records_are_refused) {
 }
 END_TEST
 
-START_TEST(a_record_longer_than_the_greatest_is_refused) {
-    size_t n = LOG_RECORD_MAX + 1;
-    uint8_t *bytes = mem_zalloc(n);
-    memcpy(bytes, "\x08\1\x11\1\0\0\0\0\0\0\0\x1a\xf0\xff\xff\7", 16);
+START_TEST(a_payload_longer_than_the_greatest_is_refused) {
+    const size_t head = 16; /* with a length of four bytes */
+    uint8_t *bytes = mem_zalloc(head + TXN_ENCODED_MAX + 1);
     struct log_record out;
-    ck_assert(!log_record_decode((struct slice){bytes, (int32_t)n}, &out));
+    memcpy(bytes, "\x08\1\x11\1\0\0\0\0\0\0\0\x1a\xe0\xff\xff\7", head);
+    ck_assert(log_record_decode((struct slice){bytes, (int32_t)(head + TXN_ENCODED_MAX)}, &out));
+    ck_assert_int_eq(out.payload.len, (int32_t)TXN_ENCODED_MAX);
+    bytes[12]++;
+    ck_assert(
+        !log_record_decode((struct slice){bytes, (int32_t)(head + TXN_ENCODED_MAX + 1)}, &out));
     mem_free(bytes);
 }
 END_TEST
@@ -190,7 +194,7 @@ Suite *unit_suite(void) {
     tcase_add_test(c, encoding_appends);
     tcase_add_test(c, a_truncation_at_every_byte_is_refused);
     tcase_add_test(c, malformed_records_are_refused);
-    tcase_add_test(c, a_record_longer_than_the_greatest_is_refused);
+    tcase_add_test(c, a_payload_longer_than_the_greatest_is_refused);
     tcase_add_test(c, protobuf_c_reads_what_was_written_and_the_other_way_round);
     tcase_add_test(c, an_arena_gives_aligned_memory_up_to_its_budget);
     suite_add_tcase(s, c);

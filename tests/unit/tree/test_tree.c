@@ -8,7 +8,11 @@
 #include "tests/unit/tree/txn_make.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 static struct tree *t;
 
@@ -233,6 +237,57 @@ START_TEST(many_znodes_in_one_directory_are_all_found) {
 }
 END_TEST
 
+enum { PARENTS = 2000 };
+struct hashed {
+    uint32_t hash;
+    int parent;
+};
+
+static int by_hash(const void *a, const void *b) {
+    const struct hashed *x = a, *y = b;
+    return x->hash < y->hash ? -1 : x->hash > y->hash;
+}
+
+/* Two parents below which this name has the same hash (as tree.c computes it). */
+static bool collide(const struct znode *const *parents, const char *name, int *ret_a, int *ret_b) {
+    static struct hashed list[PARENTS];
+    for (int i = 0; i < PARENTS; i++) {
+        uint64_t seed = (uint64_t)(uintptr_t)parents[i];
+        list[i] = (struct hashed){(uint32_t)XXH3_64bits_withSeed(name, strlen(name), seed), i};
+    }
+    qsort(list, PARENTS, sizeof *list, by_hash);
+    for (int i = 1; i < PARENTS; i++) {
+        if (list[i - 1].hash == list[i].hash) {
+            *ret_a = list[i - 1].parent;
+            *ret_b = list[i].parent;
+            return true;
+        }
+    }
+    return false;
+}
+
+START_TEST(znodes_of_one_name_whose_hashes_collide_are_told_apart_by_their_parents) {
+    static const struct znode *parents[PARENTS];
+    char path[64], name[16];
+    for (int i = 0; i < PARENTS; i++) {
+        snprintf(path, sizeof path, "/%d", i);
+        do_create(t, 1 + i, path, "");
+        parents[i] = find(t, path);
+    }
+    int a = 0, b = 0, tries = 0;
+    do
+        snprintf(name, sizeof name, "n%d", tries);
+    while (!collide(parents, name, &a, &b) && tries++ < 50000);
+    ck_assert_int_lt(tries, 50000);
+    snprintf(path, sizeof path, "/%d/%s", a, name);
+    do_create(t, PARENTS + 1, path, "");
+    snprintf(path, sizeof path, "/%d/%s", b, name);
+    ck_assert_ptr_null(find(t, path));
+    do_create(t, PARENTS + 2, path, "");
+    ck_assert_int_eq(stat_of(t, path).czxid, PARENTS + 2);
+}
+END_TEST
+
 START_TEST(a_path_of_thousands_of_levels_is_found_and_freed) {
     enum { DEPTH = 3000 };
     char path[2 * DEPTH + 1] = "";
@@ -264,6 +319,7 @@ Suite *unit_suite(void) {
     tcase_add_test(c, znodes_with_the_same_acl_share_it);
     tcase_add_test(c, an_acl_is_kept_for_as_long_as_it_is_used);
     tcase_add_test(c, many_znodes_in_one_directory_are_all_found);
+    tcase_add_test(c, znodes_of_one_name_whose_hashes_collide_are_told_apart_by_their_parents);
     tcase_add_test(c, a_path_of_thousands_of_levels_is_found_and_freed);
     suite_add_tcase(s, c);
     return s;
