@@ -18,7 +18,14 @@ static int64_t clock_ms(clockid_t clock) {
 
 int64_t loop_mono_ms(void) { return clock_ms(CLOCK_MONOTONIC); }
 
-static int64_t env_mono_ms(void *ctx) { return clock_ms(CLOCK_MONOTONIC); }
+/* While the sockets are read, the core's time stays before the deadline that it asked for: any
+ * event may let sessions expire, and after a pause of this process the pings of the others are
+ * still unread. The tick, behind all reads of the wake-up, has the true time. */
+static int64_t env_mono_ms(void *ctx) {
+    const struct loop *l = ctx;
+    int64_t now_ms = clock_ms(CLOCK_MONOTONIC);
+    return l->reading && now_ms >= l->tick_at_ms ? l->tick_at_ms - 1 : now_ms;
+}
 
 static int64_t env_wall_ms(void *ctx) { return clock_ms(CLOCK_REALTIME); }
 

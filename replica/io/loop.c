@@ -86,6 +86,7 @@ static void on_check(uv_check_t *check) {
     struct loop *l = check->data;
     uv_idle_stop(&l->hurry);
     clients_expire(&l->clients);
+    l->reading = false;
     tick_if_due(l);
     settle(l);
 }

@@ -26,6 +26,7 @@ struct loop {
     struct client_listen listen;
     int64_t tick_at_ms; /* when the member wants its tick; INT64_MAX: never */
     bool tick_due;
+    bool reading;     /* in the poll: see env_posix.c */
     bool timer_stale; /* tick_at_ms changed since the timer was set */
     bool stopping;    /* a signal came: finish the sync under way and go */
     bool failed;      /* env.stop was called */
