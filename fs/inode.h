@@ -34,7 +34,7 @@ struct inode {
     bool by_key_in;      /* found by its key; false once another inode has the same */
     struct zstat stat;   /* as last seen */
     enum nullness data;  /* of that version */
-    pid_t maker;         /* of a directory: who made it, until it makes `.data`; 0 (op_has_no_data) */
+    pid_t maker;         /* of a directory: who made it, until it makes `.data`; 0 (op_data_is_new) */
     struct handle *handles; /* open on it, doubly linked */
     uint8_t *key;        /* kind, czxid, path */
     uint32_t key_len;

@@ -5,7 +5,7 @@
  *  - `cp -a` writes `d/.data` before the first child of d, and a childless znode with data is a file
  *    (MARK_FILLED: this mount still sees a directory, for rsync writes from several processes);
  *  - `tar x` unlinks `d/.data`, which is always there, to create it with O_EXCL (MARK_UNLINKED: the
- *    process that did it sees it gone).
+ *    process that did it sees it gone, where it cannot be told how it asks).
  * A mark holds for MARK_MS. */
 #ifndef ZKFS_FS_MARK_H
 #define ZKFS_FS_MARK_H

@@ -74,22 +74,26 @@ static void on_created(void *ctx, const struct zk_result *res)
                dir ? NULL : blob_new(NULL, 0));
 }
 
+/* `.data`: with O_EXCL it is made only where there is no data, and the first write is on condition that
+ * there still is none. */
 static void data_probed(struct call *c, int err, const struct zstat *stat, enum nullness data)
 {
     struct make_op *op = (struct make_op *)c;
-    struct slice path = op_slice(&op->path);
     if (err != ZK_OK) {
         call_zk_err(c, err);
         return;
     }
     bool exclusive = !op->open || (op->fi.flags & O_EXCL) != 0;
-    if (exclusive && !op_has_no_data(c, stat)) {
+    if (exclusive && stat->data_length > 0) {
         call_err(c, EEXIST);
         return;
     }
-    mark_clear(&c->fs->marks, MARK_UNLINKED, path, call_pid(c));
+    mark_clear(&c->fs->marks, MARK_UNLINKED, op_slice(&op->path), call_pid(c));
     c->inode->maker = 0;
-    op->fi.flags |= O_TRUNC;
+    if (exclusive)
+        op->fi.flags &= ~O_TRUNC;
+    else
+        op->fi.flags |= O_TRUNC;
     reply_made(op, INODE_DATA, stat, data, NULL);
 }
 

@@ -6,6 +6,7 @@
 
 #include "common/mem.h"
 #include "common/path.h"
+#include "fs/caller.h"
 #include "fs/name.h"
 #include "fs/ops.h"
 #include "fs/probe.h"
@@ -36,12 +37,16 @@ enum inode_kind op_shape(struct call *c, struct slice path, const struct zstat *
     return INODE_FILE;
 }
 
-bool op_has_no_data(struct call *c, const struct zstat *stat)
+bool op_data_is_new(struct call *c, const struct zstat *stat)
 {
     pid_t pid = call_pid(c);
-    return stat->data_length == 0 &&
-           (c->inode->maker == pid || mark_holds(&c->fs->marks, MARK_UNLINKED, inode_path(c->inode),
-                                                 pid, (int64_t)uv_now(c->fs->loop)));
+    if (stat->data_length > 0)
+        return false;
+    enum caller_answer anew = caller_creates_anew(pid);
+    if (anew != CALLER_UNKNOWN)
+        return anew == CALLER_YES;
+    return c->inode->maker == pid || mark_holds(&c->fs->marks, MARK_UNLINKED, inode_path(c->inode),
+                                                pid, (int64_t)uv_now(c->fs->loop));
 }
 
 void op_reply_entry(struct call *c, struct slice path, enum inode_kind kind,
@@ -75,7 +80,7 @@ static void lookup_probed(struct call *c, int err, const struct zstat *stat, enu
         call_zk_err(c, err);
     else if (!op->own_data)
         op_reply_entry(c, path, op_shape(c, path, stat, data), stat, data);
-    else if (op_has_no_data(c, stat))
+    else if (op_data_is_new(c, stat))
         call_err(c, ENOENT);
     else
         op_reply_entry(c, path, INODE_DATA, stat, data);

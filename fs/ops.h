@@ -31,11 +31,11 @@ int op_child_errno(enum op_child child);
 /* What a znode is shown as to the process of the call. */
 enum inode_kind op_shape(struct call *c, struct slice path, const struct zstat *stat,
                          enum nullness data);
-/* Whether `.data` of the call's directory does not exist for the process of the call. It is always there,
- * with two exceptions, for tools that create it with O_EXCL as they fill a directory: the process that
- * made the directory does not see it before it has made it (cp -a), and the one that has just unlinked
- * it neither (tar x). */
-bool op_has_no_data(struct call *c, const struct zstat *stat);
+/* Whether `.data` of the call's directory, which is always there, does not exist for this LOOKUP, for
+ * it has no data and the caller is about to create it with O_EXCL, as cp -a and tar do when they fill a
+ * directory. Where that cannot be told from the caller (caller.h), it is taken for granted of the process
+ * that has made the directory, or has just unlinked `.data`. */
+bool op_data_is_new(struct call *c, const struct zstat *stat);
 /* Answers with the znode's entry in this shape. */
 void op_reply_entry(struct call *c, struct slice path, enum inode_kind kind,
                     const struct zstat *stat, enum nullness data);

@@ -70,6 +70,22 @@ def _():
         d.sh("stat -c '%F %s' a/.data", "regular file 10\n")
 
 
+@t.test(".data can be created with O_EXCL where there is no data, once")
+def _():
+    with Dir() as d:
+        d.sh("mkdir a b && touch a/c && cat b/.data", "")
+        fd = os.open(d.p("a/.data"), os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+        d.zk.set(d.z("a"), b"faster")
+        fails_with(errno.ESTALE, os.write, fd, b"mine")
+        os.close(fd)
+        fails_with(errno.EEXIST, os.open, d.p("a/.data"), os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+        t.equal(d.get("a"), b"faster")
+        fd = os.open(d.p("b/.data"), os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+        os.write(fd, b"mine")
+        os.close(fd)
+        t.equal(d.get("b"), b"mine")
+
+
 @t.test("unlinking .data sets the data to null, and leaves the directory")
 def _():
     with Dir() as d:
