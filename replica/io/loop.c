@@ -39,7 +39,7 @@ static void set_timer(struct loop *l) {
     int64_t left_ms = l->tick_at_ms - loop_mono_ms();
     /* libuv counts from its own time, that is as old as this wake-up. */
     uv_update_time(&l->uv);
-    uv_timer_start(&l->timer, on_timer, left_ms > 0 ? (uint64_t)left_ms + 1 : 0, 0);
+    uv_timer_start(&l->timer, on_timer, left_ms >= 0 ? (uint64_t)left_ms + 1 : 0, 0);
 }
 
 /* An early tick is none: the core asks for a deadline once, and would not ask for the same again.
@@ -48,7 +48,7 @@ static void tick_if_due(struct loop *l) {
     if (!l->tick_due)
         return;
     l->tick_due = false;
-    if (l->tick_at_ms > loop_mono_ms()) {
+    if (l->tick_at_ms >= loop_mono_ms()) {
         l->timer_stale = true;
         return;
     }
