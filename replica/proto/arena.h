@@ -1,5 +1,5 @@
-/* Short-lived memory for one encoding or decoding: handed out from the caller's own bytes first, from the
- * heap in growing pieces then, and given back at once. */
+/* Short-lived memory for one encoding or decoding: handed out from the caller's own bytes first,
+ * from the heap in growing pieces then, and given back at once. */
 #ifndef ZKFS_REPLICA_PROTO_ARENA_H
 #define ZKFS_REPLICA_PROTO_ARENA_H
 

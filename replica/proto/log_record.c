@@ -1,6 +1,6 @@
-/* LogRecord by hand, in protobuf's wire format: the payload is borrowed from the bytes read and written
- * straight to where it goes, and neither protobuf-c's unpacking nor its packing can do without a copy.
- * The tests compare both directions with protobuf-c's own. */
+/* LogRecord by hand, in protobuf's wire format: the payload is borrowed from the bytes read and
+ * written straight to where it goes, and neither protobuf-c's unpacking nor its packing can do
+ * without a copy. The tests compare both directions with protobuf-c's own. */
 #include "common/check.h"
 #include "common/cursor.h"
 #include "replica/proto/txn_codec.h"

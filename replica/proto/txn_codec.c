@@ -11,8 +11,8 @@
  * lengths; a longer one goes on on the heap. */
 #define SCRATCH_BYTES 4096
 
-/* What unpacking may take at most: data once, and for each operation (7 bytes and more in a record that
- * is right) its message, its place in the list and protobuf-c's own notes. */
+/* What unpacking may take at most: data once, and for each operation (7 bytes and more in a record
+ * that is right) its message, its place in the list and protobuf-c's own notes. */
 #define UNPACK_BUDGET(len) (((size_t)64 << 10) + 32 * (size_t)(len))
 
 static ProtobufCBinaryData bytes_of(const struct blob *b) {
@@ -90,8 +90,8 @@ struct blob *txn_encode(const struct txn *t) {
 
 static struct blob *blob_of(ProtobufCBinaryData d) { return blob_new(d.data, d.len); }
 
-/* False when a field is there that this kind of operation does not have: every transaction has one form,
- * and nothing that was meant is passed over. */
+/* False when a field is there that this kind of operation does not have: every transaction has one
+ * form, and nothing that was meant is passed over. */
 static bool op_fields_fit(const Zkfs__Log__Op *m) {
     bool create = m->type == ZKFS__LOG__OP_TYPE__OP_TYPE_CREATE;
     bool set_data = m->type == ZKFS__LOG__OP_TYPE__OP_TYPE_SET_DATA;

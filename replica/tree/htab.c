@@ -3,14 +3,15 @@
 #include "common/check.h"
 #include "common/mem.h"
 
-/* The table never gets smaller than this, so that small ones do not split and merge all the time. */
+/* The table never gets smaller: small ones would split and merge all the time. */
 #define BUCKETS_MIN 16u
 
 static struct htab_link **bucket_at(const struct htab *h, uint32_t index) {
     return &h->segments[index / HTAB_SEGMENT][index % HTAB_SEGMENT];
 }
 
-/* The first `buckets - level` buckets are already divided in this round: there one bit more counts. */
+/* The first `buckets - level` buckets are divided already in this round: there one bit more counts.
+ */
 static struct htab_link **bucket_of(const struct htab *h, uint32_t hash) {
     uint32_t index = hash & (2 * h->level - 1);
     if (index >= h->buckets)
@@ -108,10 +109,12 @@ void htab_remove(struct htab *h, struct htab_link *link) {
     *at = link->next;
     link->next = NULL;
     h->count--;
-    /* Not before half load, so that growing and shrinking never take turns; then two at a time, or it
-     * would not keep up. */
+    /* Not before half load, so that growing and shrinking never take turns; then two at a time, or
+     * it would not keep up. */
     for (int i = 0; i < 2 && h->buckets > BUCKETS_MIN && h->count < h->buckets / 2; i++)
         shrink(h);
 }
 
-struct htab_link *htab_chain(const struct htab *h, uint32_t hash) { return *bucket_of(h, hash); }
+struct htab_link *htab_chain(const struct htab *h, uint32_t hash) {
+    return *bucket_of(h, hash);
+}

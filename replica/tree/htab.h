@@ -1,9 +1,10 @@
-/* An intrusive hash table that never pauses: linear hashing (Litwin, VLDB'80). It grows by one bucket
- * per insertion and shrinks by two per removal, so there is no rehash of everything: the worst insertion
- * moves the entries of one bucket (one on average) and allocates one segment of buckets (HTAB_SEGMENT
- * pointers, 32 KiB, cleared) with now and then a longer list of segments, 8 bytes for every 4,096
- * entries. Lookups read one bucket and, on average, one or two entries. Iterating over it is not
- * offered on purpose: what is seen outside must not depend on hashes (HOUSE 4). */
+/* An intrusive hash table that never pauses: linear hashing (Litwin, VLDB'80). It grows by one
+ * bucket per insertion and shrinks by two per removal, so there is no rehash of everything: the
+ * worst insertion moves the entries of one bucket (one on average) and allocates one segment of
+ * buckets (HTAB_SEGMENT pointers, 32 KiB, cleared) with now and then a longer list of segments, 8
+ * bytes for every 4,096 entries. Lookups read one bucket and, on average, one or two entries.
+ * Iterating over it is not offered on purpose: what is seen outside must not depend on hashes
+ * (HOUSE 4). */
 #ifndef ZKFS_REPLICA_TREE_HTAB_H
 #define ZKFS_REPLICA_TREE_HTAB_H
 

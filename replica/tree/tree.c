@@ -141,7 +141,8 @@ static struct znode *add_builtin(struct tree *t, struct znode *parent, const cha
 }
 
 /* What a fresh Apache server 3.8 has, with its Stats: nothing is counted as a creation (so that the
- * cversions shown are -1 and -2), and only the configuration is not everybody's, with the aversion -1. */
+ * cversions shown are -1 and -2), and only the configuration is not everybody's, with the aversion
+ * -1. */
 struct tree *tree_new(void) {
     struct tree *t = mem_zalloc(sizeof *t);
     htab_init(&t->by_name);
@@ -213,7 +214,9 @@ void znode_stat(const struct znode *n, struct zstat *ret_stat) {
 }
 
 const struct blob *znode_data(const struct znode *n) { return n->data; }
-struct blob *znode_acl(const struct znode *n) { return n->acl; }
+struct blob *znode_acl(const struct znode *n) {
+    return n->acl;
+}
 struct slice znode_name(const struct znode *n) {
     return (struct slice){n->name, (int32_t)(n->link.aux & ZNODE_NAME_LEN)};
 }

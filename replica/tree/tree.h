@@ -1,6 +1,6 @@
-/* The znode tree in memory. Only tree_apply changes it. Znodes are found by (parent, name) in one hash
- * table and chained to their siblings in order of creation, so that a listing never depends on a hash.
- * A new tree holds /, /zookeeper, /zookeeper/quota and /zookeeper/config as Apache's does. */
+/* The znode tree in memory. Only tree_apply changes it. Znodes are found by (parent, name) in one
+ * hash table and chained to their siblings in order of creation, so that a listing never depends on
+ * a hash. A new tree holds what Apache's does: /, /zookeeper, its quota and config. */
 #ifndef ZKFS_REPLICA_TREE_TREE_H
 #define ZKFS_REPLICA_TREE_TREE_H
 
@@ -15,14 +15,14 @@ struct znode;
 struct tree *tree_new(void);
 void tree_free(struct tree *t);
 
-/* NULL when there is none. The path is valid (common/path.h). Borrowed until the next tree_apply. */
+/* NULL when there is none. The path is valid. Borrowed until the next tree_apply. */
 const struct znode *tree_find(const struct tree *t, struct slice path);
 /* The child of that name, NULL when there is none: one step of tree_find. */
-const struct znode *tree_child(const struct tree *t, const struct znode *parent,
-                               struct slice name);
+const struct znode *tree_child(const struct tree *t, const struct znode *parent, struct slice name);
 zxid_t tree_last_zxid(const struct tree *t); /* of the last transaction applied, whole (R11) */
 uint64_t tree_znode_count(const struct tree *t);
-uint64_t tree_data_bytes(const struct tree *t); /* paths and data, as mntr's approximate_data_size */
+/* Paths and data, as mntr's approximate_data_size. */
+uint64_t tree_data_bytes(const struct tree *t);
 uint64_t tree_ephemeral_count(const struct tree *t);
 
 void znode_stat(const struct znode *n, struct zstat *ret_stat);
@@ -31,15 +31,16 @@ struct blob *znode_acl(const struct znode *n);        /* borrowed */
 struct slice znode_name(const struct znode *n);
 const struct znode *znode_parent(const struct znode *n);
 uint32_t znode_child_count(const struct znode *n);
-int32_t znode_creates(const struct znode *n); /* how many children were ever created: sequence counter */
+/* How many children were ever created: it numbers sequential znodes. */
+int32_t znode_creates(const struct znode *n);
 session_id_t znode_owner(const struct znode *n);
 const struct znode *znode_first_child(const struct znode *n);
 const struct znode *znode_next_sibling(const struct znode *n);
 /* A new blob with the full path. */
 struct blob *znode_path(const struct znode *n);
 
-/* The ephemerals of a session in order of creation: *at is NULL to begin, the result NULL at the end.
- * Not to be mixed with tree_apply. */
+/* The ephemerals of a session in order of creation: *at is NULL to begin, the result NULL at the
+ * end. Not to be mixed with tree_apply. */
 const struct znode *tree_next_ephemeral(const struct tree *t, session_id_t owner, void **at);
 /* Sessions that own ephemerals: for `dump`. */
 uint64_t tree_owner_count(const struct tree *t);

@@ -1,17 +1,18 @@
-/* A snapshot that was walked while writes went on has each znode as it was at some moment between the
- * walk's begin and its end, a parent never later than its children. Replaying the log from the begin
- * over it meets znodes that are ahead of the transaction. So every effect is compared with what the
- * znode says of itself:
+/* A snapshot that was walked while writes went on has each znode as it was at some moment between
+ * the walk's begin and its end, a parent never later than its children. Replaying the log from the
+ * begin over it meets znodes that are ahead of the transaction. So every effect is compared with
+ * what the znode says of itself:
  *
- *   the znode (or the parent) is not there, or its czxid is greater: it was deleted later on, or is
- *       another one of that name. Nothing to do; a later transaction puts it right.
- *   a creation finds its parent to be an ephemeral of its own multi: that deletes it and makes it anew.
- *   a creation finds its own znode: kept; what was done to it since then is done again or is there.
- *   a deletion finds children: they are of a later znode of that name (the walk saw the old parent and
- *       new children), or of its own multi. They go too; their creations are still to be replayed.
- *   a setData, a setACL finds a later mzxid, a later aversion: nothing to do.
- *   pzxid and the count of creations of the parent only grow, whatever the kind of creation (ZAB-BUGS
- *       S25, S30).
+ * - The znode (or the parent) is not there, or its czxid is greater: it was deleted later on, or is
+ *   another one of that name. Nothing to do; a later transaction puts it right.
+ * - A creation finds its own znode: kept; what was done to it since then is done again or is there.
+ * - A creation finds its parent to be an ephemeral of its own multi: that deletes it and makes it
+ *   anew.
+ * - A deletion finds children: they are of a later znode of that name (the walk saw the old parent
+ *   and new children), or of its own multi. They go too; their creations are still to be replayed.
+ * - A setData finds a later mzxid, a setACL a later aversion: nothing to do.
+ * - pzxid and the count of creations of the parent only grow, whatever the kind of creation
+ *   (ZAB-BUGS S25, S30).
  *
  * Beyond the walk's end, and with no snapshot, none of this may happen: then the tree is broken. */
 #include "replica/tree/tree_apply.h"
@@ -155,7 +156,8 @@ static void delete_found(struct apply *a, const struct txn_op *op, struct znode 
 
 static void apply_delete(struct apply *a, const struct txn_op *op) {
     struct znode *parent = find(a, path_parent(blob_slice(op->path)));
-    struct znode *n = parent ? tree_child_mutable(a->t, parent, path_name(blob_slice(op->path))) : NULL;
+    struct znode *n =
+        parent ? tree_child_mutable(a->t, parent, path_name(blob_slice(op->path))) : NULL;
     if (n && n->czxid <= a->txn->zxid)
         delete_found(a, op, n);
     else

@@ -1,5 +1,6 @@
-/* The one way to change the tree: commit, sync and replay all come through here. Applying a transaction
- * twice, or one whose effects a fuzzy snapshot already has, leaves the same tree (Z9). */
+/* The one way to change the tree: commit, sync and replay all come through here. Applying a
+ * transaction twice, or one whose effects a fuzzy snapshot already has, leaves the same tree (Z9).
+ */
 #ifndef ZKFS_REPLICA_TREE_TREE_APPLY_H
 #define ZKFS_REPLICA_TREE_TREE_APPLY_H
 
@@ -7,8 +8,9 @@
 #include "replica/tree/tree.h"
 #include "replica/tree/txn.h"
 
-/* What watchers of `path` are to hear. A creation makes CREATED(path) then CHILDREN_CHANGED(parent), a
- * deletion DELETED(path) then CHILDREN_CHANGED(parent), a setData DATA_CHANGED(path). */
+/* What watchers of `path` are to hear. A creation makes CREATED(path) then
+ * CHILDREN_CHANGED(parent), a deletion DELETED(path) then CHILDREN_CHANGED(parent), a setData
+ * DATA_CHANGED(path). */
 struct tree_event {
     enum zk_event type;
     struct blob *path; /* owned by the tree_changes */
@@ -27,19 +29,20 @@ void tree_changes_init(struct tree_changes *c);
 void tree_changes_reset(struct tree_changes *c); /* for the next txn; keeps memory */
 void tree_changes_close(struct tree_changes *c);
 
-/* Applies txn (zxid above tree_last_zxid, CHECK) as a whole and sets tree_last_zxid. `ret_changes` is
- * reset first; NULL when nobody cares (replay). Session txns change only their ephemerals here; who
- * lives is server/session's. */
+/* Applies txn (zxid above tree_last_zxid, CHECK) as a whole and sets tree_last_zxid. `ret_changes`
+ * is reset first; NULL when nobody cares (replay). Session txns change only their ephemerals here;
+ * who lives is server/session's. */
 void tree_apply(struct tree *t, const struct txn *txn, struct tree_changes *ret_changes);
 
-/* NULL, or why the last transaction did not fit the tree (static text): a broken invariant, of this tree
- * or of the log. The tree is then somewhere inside that transaction, tree_last_zxid is before it, and
- * nothing may be served from it: the core stops. Applying more to it is the caller's error (CHECK).
+/* NULL, or why the last transaction did not fit the tree (static text): a broken invariant, of this
+ * tree or of the log. The tree is then somewhere inside that transaction, tree_last_zxid is before
+ * it, and nothing may be served from it: the core stops. Applying more to it is the caller's error
+ * (CHECK).
  *
  * What never fits: an operation on a znode that is not there, a creation of one that is or below an
- * ephemeral, a deletion of one with children, a count of creations that does not grow, a closed session
- * that still owns something. A replay over a fuzzy snapshot (tree_load.h) meets some of these legally,
- * for the snapshot may be ahead of the log there; tree_apply.c says which. */
+ * ephemeral, a deletion of one with children, a count of creations that does not grow, a closed
+ * session that still owns something. A replay over a fuzzy snapshot (tree_load.h) meets some of
+ * these legally, for the snapshot may be ahead of the log there; tree_apply.c says which. */
 const char *tree_broken(const struct tree *t);
 
 #endif

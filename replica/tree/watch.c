@@ -1,7 +1,7 @@
-/* A watch stands in three places: in its path's list of that kind and in its watcher's list (both in
- * order of addition, both left in constant time), and in a hash table, to find it again. Firing walks
- * only the watches that fire, a dropped connection only its own. A watch takes 80 bytes, a path 48 and
- * its name, the tables 8 for each. */
+/* A watch stands in three places: in its path's list of that kind and in its watcher's list (both
+ * in order of addition, both left in constant time), and in a hash table, to find it again. Firing
+ * walks only the watches that fire, a dropped connection only its own. A watch takes 80 bytes, a
+ * path 32 and its name, the tables 8 for each. */
 #include "replica/tree/watch.h"
 
 #include "common/check.h"
@@ -27,7 +27,8 @@ struct watch {
     uint64_t added; /* when, counted in watches: orders the two kinds of a path among each other */
 };
 
-/* A path that somebody watches. The lists are rings without an end: first->path_prev is the last. */
+/* A path that somebody watches. The lists are rings without an end: first->path_prev is the last.
+ */
 struct watched {
     struct htab_link link; /* in watch_table.paths; aux: the path's length */
     struct watch *first[KINDS];

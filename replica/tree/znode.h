@@ -1,6 +1,6 @@
-/* What only the tree's own files see: the shape of a znode and of the tree. A million znodes have to fit
- * (a leaf of a name of up to 16 bytes is one allocation of 128 with malloc's own word), so what only
- * parents or only ephemerals need stands apart. */
+/* What only the tree's own files see: the shape of a znode and of the tree. A million znodes have
+ * to fit (a leaf of a name of up to 16 bytes is one allocation of 128 with malloc's own word), so
+ * what only parents or only ephemerals need stands apart. */
 #ifndef ZKFS_REPLICA_TREE_ZNODE_H
 #define ZKFS_REPLICA_TREE_ZNODE_H
 
@@ -17,8 +17,8 @@ struct family {
 };
 
 struct znode {
-    struct htab_link link; /* in tree.by_name; aux: the name's length and ZNODE_EPHEMERAL */
-    struct znode *parent;  /* NULL: the root */
+    struct htab_link link;     /* in tree.by_name; aux: the name's length and ZNODE_EPHEMERAL */
+    struct znode *parent;      /* NULL: the root */
     struct znode *next, *prev; /* siblings, by czxid */
     struct family *family;
     struct blob *data; /* NULL: null */

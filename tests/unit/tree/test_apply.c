@@ -269,8 +269,7 @@ static void assert_breaks(struct txn *txn, const char *why) {
 }
 
 START_TEST(a_creation_below_nothing_breaks_the_tree) {
-    assert_breaks(create_txn(1, "/a/b", 0, 1),
-                  "the parent of the znode to create does not exist");
+    assert_breaks(create_txn(1, "/a/b", 0, 1), "the parent of the znode to create does not exist");
 }
 END_TEST
 
@@ -367,8 +366,7 @@ START_TEST(an_unknown_operation_breaks_the_tree) {
 END_TEST
 
 START_TEST(a_broken_tree_takes_nothing_more) {
-    assert_breaks(create_txn(1, "/a/b", 0, 1),
-                  "the parent of the znode to create does not exist");
+    assert_breaks(create_txn(1, "/a/b", 0, 1), "the parent of the znode to create does not exist");
     apply(create_txn(2, "/a", 0, 1)); /* CHECK */
 }
 END_TEST

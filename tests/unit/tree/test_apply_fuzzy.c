@@ -1,5 +1,6 @@
-/* Replay over a snapshot that is ahead of the log in places: each test loads what a walk may have seen
- * and replays the transactions of the walk's time over it (tree_apply.c, the comment at its head). */
+/* Replay over a snapshot that is ahead of the log in places: each test loads what a walk may have
+ * seen and replays the transactions of the walk's time over it (tree_apply.c, the comment at its
+ * head). */
 #include "common/acl.h"
 #include "common/mem.h"
 #include "common/path.h"

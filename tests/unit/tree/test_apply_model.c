@@ -1,7 +1,7 @@
-/* tree_apply against a model that is as plain as can be: a list of znodes by path. Random transactions,
- * always such as a leader could make, go to both; pictures, events and Stats must agree. Meanwhile a
- * walk takes a fuzzy snapshot of the model, a few znodes at a time; loaded and replayed, it must give the
- * same tree. */
+/* tree_apply against a model that is as plain as can be: a list of znodes by path. Random
+ * transactions, always such as a leader could make, go to both; pictures, events and Stats must
+ * agree. Meanwhile a walk takes a fuzzy snapshot of the model, a few znodes at a time; loaded and
+ * replayed, it must give the same tree. */
 #include "common/acl.h"
 #include "common/mem.h"
 #include "common/path.h"
@@ -19,7 +19,8 @@
 #define SESSIONS 3
 #define TXNS 400
 
-static const char *const acls[] = {OPEN_ACL, "world:anyone:r", "digest:u:h:cdrwa", "ip:10.0.0.1:rw"};
+static const char *const acls[] = {OPEN_ACL, "world:anyone:r", "digest:u:h:cdrwa",
+                                   "ip:10.0.0.1:rw"};
 #define ACLS (sizeof acls / sizeof *acls)
 static const char *const values[] = {NULL, "", "1", "twenty-two", "a longer value, with blanks"};
 #define VALUES (sizeof values / sizeof *values)
@@ -194,7 +195,8 @@ static void random_path(struct prng *r, char *ret) {
     ret[len] = '\0';
 }
 
-/* Each of these tries one random operation, on the model and into *op; false when it is not legal. */
+/* Each of these tries one random operation, on the model and into *op; false when it is not legal.
+ */
 static bool try_create(struct model *m, struct prng *r, zxid_t zxid, struct txn_op *op,
                        struct expect *e) {
     char path[PATH_LEN];
@@ -328,16 +330,15 @@ static void assert_changes(const struct tree_changes *c, const struct expect *e)
     for (size_t i = 0; i < c->stat_count; i++)
         print_stat(&got.stats, &c->stats[i]);
     ck_assert_uint_eq(got.events.len, e->events.len);
-    ck_assert(got.events.len == 0 ||
-              memcmp(got.events.data, e->events.data, got.events.len) == 0);
+    ck_assert(got.events.len == 0 || memcmp(got.events.data, e->events.data, got.events.len) == 0);
     ck_assert_uint_eq(got.stats.len, e->stats.len);
     ck_assert(got.stats.len == 0 || memcmp(got.stats.data, e->stats.data, got.stats.len) == 0);
     buf_close(&got.events);
     buf_close(&got.stats);
 }
 
-/* A session's ephemerals by czxid. Those of one multi may stand in another order after a snapshot, that
- * does not hold it (tree_load.h). */
+/* A session's ephemerals by czxid. Those of one multi may stand in another order after a snapshot,
+ * that does not hold it (tree_load.h). */
 static void assert_ephemerals(const struct tree *t, struct model *m, session_id_t session,
                               bool loaded) {
     void *at = NULL;
@@ -366,7 +367,8 @@ static void assert_same(const struct tree *t, struct model *m, bool loaded) {
         assert_ephemerals(t, m, session, loaded);
 }
 
-/* A fuzzy snapshot being taken: znodes by path (which is pre-order), each as it is when its turn comes. */
+/* A fuzzy snapshot being taken: znodes by path (which is pre-order), each as it is when its turn
+ * comes. */
 struct walk {
     struct plain seen[MODEL_MAX];
     size_t count;
@@ -445,7 +447,8 @@ static void run(uint64_t seed) {
         assert_changes(&changes, &e);
         if (i % 32 == 0)
             assert_same(t, &m, false);
-        for (uint32_t step = prng_below(&r, pace + 1); zxid >= w.begun && !w.over && step > 0; step--)
+        for (uint32_t step = prng_below(&r, pace + 1); zxid >= w.begun && !w.over && step > 0;
+             step--)
             walk_step(&w, &m, zxid);
     }
     while (!w.over)

@@ -182,8 +182,8 @@ START_TEST(the_zxid_is_the_records_not_the_transactions) {
 }
 END_TEST
 
-/* A prefix may be a shorter multi: where it ends between two operations it is one, everywhere else it is
- * nothing. */
+/* A prefix may be a shorter multi: where it ends between two operations it is one, everywhere else
+ * it is nothing. */
 START_TEST(a_truncation_at_every_byte_is_refused_or_a_prefix) {
     struct txn *txn = one_of_each();
     struct blob *bytes = txn_encode(txn);
@@ -305,7 +305,8 @@ START_TEST(an_operation_of_no_or_of_an_unknown_type_is_refused) {
 END_TEST
 
 START_TEST(a_missing_or_invalid_path_is_refused) {
-    static const char *const bad[] = {"", "a", "/a/", "//", "/a//b", "/./a", "/\x01", "/\xff", "/a/.."};
+    static const char *const bad[] = {"",     "a",     "/a/",   "//",   "/a//b",
+                                      "/./a", "/\x01", "/\xff", "/a/.."};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         Zkfs__Log__Op op = op_of(CHECK_OP, bad[i]);
         ck_assert_msg(!op_taken(&op), "%s", bad[i]);
@@ -337,13 +338,13 @@ START_TEST(an_acl_that_is_missing_or_no_vector_is_refused) {
         const char *bytes;
         size_t n;
     } bad[] = {
-        {"", 0},                          /* nothing */
-        {"\0\0\0", 3},                    /* half a count */
-        {"\0\0\0\1", 4},                  /* an entry is missing */
-        {"\xff\xff\xff\xff", 4},          /* null */
-        {"\xff\xff\xff\xfe", 4},          /* less than null */
-        {"\x7f\xff\xff\xff", 4},          /* two thousand million entries */
-        {"\0\0\0\0\0", 5},                /* something behind it */
+        {"", 0},                             /* nothing */
+        {"\0\0\0", 3},                       /* half a count */
+        {"\0\0\0\1", 4},                     /* an entry is missing */
+        {"\xff\xff\xff\xff", 4},             /* null */
+        {"\xff\xff\xff\xfe", 4},             /* less than null */
+        {"\x7f\xff\xff\xff", 4},             /* two thousand million entries */
+        {"\0\0\0\0\0", 5},                   /* something behind it */
         {"\0\0\0\1\0\0\0\1\0\0\0\2s\0", 14}, /* a string is cut */
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {

@@ -167,8 +167,8 @@ static void path_of(int n, char *ret) { sprintf(ret, n % 3 ? "/p%d" : "/long/pat
 
 static size_t model_find(enum watch_kind kind, int path, int watcher) {
     size_t i = 0;
-    while (i < model_count && !(model[i].kind == kind && model[i].path == path &&
-                                model[i].watcher == watcher))
+    while (i < model_count &&
+           !(model[i].kind == kind && model[i].path == path && model[i].watcher == watcher))
         i++;
     return i;
 }

@@ -18,9 +18,13 @@ struct txn *make_typed(enum txn_type type, zxid_t zxid, session_id_t session_id,
     return t;
 }
 
-struct txn *make_txn(zxid_t zxid, uint32_t n) { return make_typed(TXN_OPS, zxid, 0, n); }
+struct txn *make_txn(zxid_t zxid, uint32_t n) {
+    return make_typed(TXN_OPS, zxid, 0, n);
+}
 
-struct blob *text_blob(const char *text) { return blob_from_slice(slice_from_str(text)); }
+struct blob *text_blob(const char *text) {
+    return blob_from_slice(slice_from_str(text));
+}
 
 static struct blob *acl_of(const char *text) {
     const char *why = NULL;

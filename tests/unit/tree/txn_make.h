@@ -1,4 +1,5 @@
-/* Transactions and pictures of trees for the tests of the tree. Texts are C strings; data NULL is null. */
+/* Transactions and pictures of trees for the tests of the tree. Texts are C strings; data NULL is
+ * null. */
 #ifndef ZKFS_TESTS_UNIT_TREE_TXN_MAKE_H
 #define ZKFS_TESTS_UNIT_TREE_TXN_MAKE_H
 
@@ -22,7 +23,8 @@ struct blob *text_blob(const char *text); /* NULL: NULL */
 const struct znode *find(const struct tree *t, const char *path);
 struct zstat stat_of(const struct tree *t, const char *path); /* the znode must be there */
 
-/* One transaction of one operation, prepared against the tree as a leader does it, applied and freed. */
+/* One transaction of one operation, prepared against the tree as a leader does it, applied and
+ * freed. */
 void do_create(struct tree *t, zxid_t zxid, const char *path, const char *data);
 void do_create_owned(struct tree *t, zxid_t zxid, const char *path, session_id_t owner);
 void do_delete(struct tree *t, zxid_t zxid, const char *path);
@@ -34,7 +36,8 @@ const char *do_txn(struct tree *t, struct txn *txn);
 /* The names of the children in order, with commas. Static storage. */
 const char *children_of(const struct tree *t, const char *path);
 /* The whole tree as text: each znode with all that it has, siblings by (czxid, name), and the sums.
- * Checks on the way that siblings stand by czxid and that links and counts agree. The caller frees. */
+ * Checks on the way that siblings stand by czxid and that links and counts agree. The caller frees.
+ */
 char *tree_picture(const struct tree *t);
 
 /* splitmix64 */
