@@ -65,22 +65,27 @@ void zk_lost_seq_begin(struct zk *zk, struct zk_call *call) {
     zk_lost_ask(zk, call, OP_GET_CHILDREN2, dir_of(call->lost->ops[0].path));
 }
 
+static bool is_ephemeral(const struct lost *lost) {
+    return lost->ops[0].mode == CREATE_EPHEMERAL_SEQUENTIAL;
+}
+
+/* Whether the one child that looks like ours is ours. */
+static bool match_will_do(const struct lost *lost) {
+    const struct wc_op *op = &lost->ops[0];
+    return is_ephemeral(lost) || (!op->exclusive && op->data.len > 0);
+}
+
 static void decide(struct zk *zk, struct zk_call *call) {
     struct lost *lost = call->lost;
-    struct wc_op *op = &lost->ops[0];
-    bool is_ephemeral = op->mode == CREATE_EPHEMERAL_SEQUENTIAL;
     struct wc_result r = {.verdict = WC_UNKNOWN};
-    if (lost->in_doubt || lost->match_count > 1) {
-        r.verdict = WC_UNKNOWN;
-    } else if (lost->match_count == 1) {
-        if (is_ephemeral || (!op->exclusive && op->data.len > 0)) {
-            r = (struct wc_result){.verdict = WC_DONE, .zxid = lost->match_stat.czxid};
-            lost->found[0].stat = lost->match_stat;
-            op->path = slice_from_str(lost->candidates[lost->match].path);
-        }
-    } else if (is_ephemeral || !lost->parent_changed) {
-        r.verdict =
-            WC_AGAIN; /* Nobody else would have removed it so soon, or nothing has changed. */
+    if (lost->match_count == 1 && !lost->in_doubt && match_will_do(lost)) {
+        r = (struct wc_result){.verdict = WC_DONE, .zxid = lost->match_stat.czxid};
+        lost->found[0].stat = lost->match_stat;
+        lost->ops[0].path = slice_from_str(lost->candidates[lost->match].path);
+    } else if (lost->match_count == 0 && !lost->in_doubt &&
+               (is_ephemeral(lost) || !lost->parent_changed)) {
+        r.verdict = WC_AGAIN; /* Nobody else would have removed it so soon, or nothing has changed.
+                               */
     }
     zk_lost_decide(zk, call, r);
 }
@@ -147,6 +152,13 @@ static void on_candidate(struct zk *zk, struct zk_call *call, const struct clien
         lost->match_count++;
         lost->match = lost->candidate_at;
         lost->match_stat = look.stat;
+    }
+    if (lost->match_count > 0 && is_ephemeral(lost)) {
+        /* Several may have been lost together: they are all ours and all alike, so each takes one,
+         * and at once, before another can. */
+        lost->in_doubt = false;
+        decide(zk, call);
+        return;
     }
     lost->candidate_at++;
     ask_next(zk, call);

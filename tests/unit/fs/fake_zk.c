@@ -276,9 +276,10 @@ static void answer_request(struct fake_zk *f, struct slice frame) {
         err = do_write(f, h.type, &in, &record);
     else if (h.type != OP_PING && h.type != OP_CLOSE_SESSION)
         err = do_read(f, h.type, &in, &record);
+    bool is_mute = is_write && f->mute_first && f->lose != FAKE_KEEP;
     if (is_lost) {
         lose(f);
-    } else {
+    } else if (!is_mute) {
         struct proto_reply_header rh = {.xid = h.xid, .zxid = f->zxid, .err = err};
         proto_encode(&body, PROTO_reply_header, &rh);
         if (err == 0 && record.len > f->cut)

@@ -38,12 +38,13 @@ struct fake_zk {
     /* What it does to the client. */
     enum fake_loss lose;
     int lose_times;
-    int keep_first;                        /* writes that are answered before one is lost */
-    bool deaf;                             /* reads and answers nothing but handshakes */
-    bool refuse;                           /* closes every connection at once */
-    bool hide_data;                        /* getData gets NOAUTH */
-    size_t cut;                            /* bytes that are missing at the end of every record */
-    int32_t refuse_writes;                 /* error for every write; 0 none */
+    bool mute_first;       /* writes before the one that is lost are done without an answer */
+    int keep_first;        /* writes that are answered before one is lost */
+    bool deaf;             /* reads and answers nothing but handshakes */
+    bool refuse;           /* closes every connection at once */
+    bool hide_data;        /* getData gets NOAUTH */
+    size_t cut;            /* bytes that are missing at the end of every record */
+    int32_t refuse_writes; /* error for every write; 0 none */
     void (*after_loss)(struct fake_zk *f); /* another client acts between the two connections */
     /* What it saw. */
     int connections;
