@@ -96,8 +96,9 @@ static void log_serving(struct client_listen *cl) {
     char host[INET6_ADDRSTRLEN] = "?";
     uv_ip_name((const struct sockaddr *)&cl->address, host, sizeof host);
     bool six = cl->address.ss_family == AF_INET6;
-    log_info("listening for clients address=%s%s%s:%d max_connections=%zu", six ? "[" : "", host,
-             six ? "]" : "", cl->loop->config->client_port, cl->max_conns);
+    log_info("listening for clients address=%s%s%s:%d max_connections=%zu recovery_ms=%lld",
+             six ? "[" : "", host, six ? "]" : "", cl->loop->config->client_port, cl->max_conns,
+             (long long)cl->loop->recovery_ms);
 }
 
 /* A name with several addresses is bound at the first that works. */

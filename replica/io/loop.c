@@ -139,7 +139,7 @@ static enum loop_exit start_member(struct loop *l) {
         return LOOP_LOG_REFUSED;
     }
     buf_close(&why);
-    log_info("recovered recovery_ms=%lld", (long long)(loop_mono_ms() - begin_ms));
+    l->recovery_ms = loop_mono_ms() - begin_ms;
     return LOOP_ORDERLY;
 }
 

@@ -26,10 +26,11 @@ struct loop {
     struct client_listen listen;
     int64_t tick_at_ms; /* when the member wants its tick; INT64_MAX: never */
     bool tick_due;
-    bool reading;     /* in the poll: see env_posix.c */
-    bool timer_stale; /* tick_at_ms changed since the timer was set */
-    bool stopping;    /* a signal came: finish the sync under way and go */
-    bool failed;      /* env.stop was called */
+    bool reading;        /* in the poll: see env_posix.c */
+    bool timer_stale;    /* tick_at_ms changed since the timer was set */
+    int64_t recovery_ms; /* how long member_start took, for the log */
+    bool stopping;       /* a signal came: finish the sync under way and go */
+    bool failed;         /* env.stop was called */
 };
 
 int64_t loop_mono_ms(void);
