@@ -361,6 +361,32 @@ START_TEST(damage_in_any_segment_but_the_last_is_refused) {
 }
 END_TEST
 
+START_TEST(a_torn_first_batch_needs_the_seal_before_it) {
+    w.segment_bytes = 4096;
+    world_wal_close(&w);
+    ck_assert_int_eq(world_open(&w), 0);
+    for (int i = 0; i < 30; i++)
+        world_batch(&w, 4);
+    w.payload_bytes = 5000;
+    world_batch(&w, 1);
+    size_t before = w.appended;
+    world_batch(&w, 1);
+    world_wal_close(&w);
+    mem_files_cut(w.files, world_segment(&w, 0), WAL_HEADER_BYTES + 1000);
+    w.durable = before;
+    struct world c;
+    world_clone(&w, &c);
+    struct place places[128];
+    size_t n = find_places(world_segment(&w, 1), places, 128);
+    mem_files_flip_bit(c.files, world_segment(&c, 1), (places[n - 1].at + 17) * 8);
+    ck_assert_int_eq(start(&c), REFUSED);
+    world_close(&c);
+    ck_assert_int_eq(start(&w), RECOVERED);
+    ck_assert_uint_eq(w.read, before);
+    check_goes_on(&w);
+}
+END_TEST
+
 START_TEST(a_lost_last_segment_is_missed_by_the_seal_before_it) {
     w.segment_bytes = 4096;
     world_wal_close(&w);
@@ -396,6 +422,7 @@ Suite *unit_suite(void) {
     tcase_add_test(t, data_full_of_zeros_does_not_make_damage_look_torn);
     tcase_add_test(t, a_frame_in_another_place_is_no_frame);
     tcase_add_test(t, damage_in_any_segment_but_the_last_is_refused);
+    tcase_add_test(t, a_torn_first_batch_needs_the_seal_before_it);
     tcase_add_test(t, a_lost_last_segment_is_missed_by_the_seal_before_it);
     suite_add_tcase(s, t);
     return s;
