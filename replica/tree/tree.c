@@ -183,6 +183,7 @@ void tree_free(struct tree *t) {
 }
 
 const struct znode *tree_find(const struct tree *t, struct slice path) {
+    CHECK(!t->broken);
     return tree_find_mutable(t, path);
 }
 

@@ -15,7 +15,8 @@ struct znode;
 struct tree *tree_new(void);
 void tree_free(struct tree *t);
 
-/* NULL when there is none. The path is valid. Borrowed until the next tree_apply. */
+/* NULL when there is none. The path is valid. Borrowed until the next tree_apply. The
+ * tree is not broken (tree_apply.h; CHECK). */
 const struct znode *tree_find(const struct tree *t, struct slice path);
 /* The child of that name, NULL when there is none: one step of tree_find. */
 const struct znode *tree_child(const struct tree *t, const struct znode *parent, struct slice name);

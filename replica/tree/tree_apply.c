@@ -218,6 +218,7 @@ static void apply_op(struct apply *a, const struct txn_op *op) {
         return;
     }
     broken(a, "an operation of an unknown type");
+    add_stat(a, NULL);
 }
 
 void tree_apply(struct tree *t, const struct txn *txn, struct tree_changes *ret_changes) {
@@ -227,8 +228,12 @@ void tree_apply(struct tree *t, const struct txn *txn, struct tree_changes *ret_
     if (ret_changes)
         tree_changes_reset(ret_changes);
     uint32_t count = txn->type == TXN_OPS || txn->type == TXN_CLOSE_SESSION ? txn->op_count : 0;
-    for (uint32_t i = 0; i < count && !t->broken; i++)
-        apply_op(&a, &txn->ops[i]);
+    for (uint32_t i = 0; i < count; i++) {
+        if (t->broken)
+            add_stat(&a, NULL); /* there is one for each operation in any case */
+        else
+            apply_op(&a, &txn->ops[i]);
+    }
     if (!t->broken && txn->type == TXN_CLOSE_SESSION && ephemeral_owner(t, txn->session_id))
         broken(&a, "a closed session still owns ephemerals");
     if (!t->broken)

@@ -36,8 +36,8 @@ void tree_apply(struct tree *t, const struct txn *txn, struct tree_changes *ret_
 
 /* NULL, or why the last transaction did not fit the tree (static text): a broken invariant, of this
  * tree or of the log. The tree is then somewhere inside that transaction, tree_last_zxid is before
- * it, and nothing may be served from it: the core stops. Applying more to it is the caller's error
- * (CHECK).
+ * it, and nothing may be answered from it: the core asks after every tree_apply, and stops. Finding
+ * znodes in it or applying more to it is the caller's error (CHECK).
  *
  * What never fits: an operation on a znode that is not there, a creation of one that is or below an
  * ephemeral, a deletion of one with children, a count of creations that does not grow, a closed

@@ -262,10 +262,12 @@ END_TEST
 
 static void assert_breaks(struct txn *txn, const char *why) {
     zxid_t before = tree_last_zxid(t);
+    uint32_t ops = txn->op_count;
     const char *said = apply(txn);
     ck_assert_ptr_nonnull(said);
     ck_assert_str_eq(said, why);
     ck_assert_int_eq(tree_last_zxid(t), before);
+    ck_assert_uint_eq(changes.stat_count, ops);
 }
 
 START_TEST(a_creation_below_nothing_breaks_the_tree) {
@@ -314,7 +316,7 @@ START_TEST(a_deletion_of_a_parent_breaks_the_tree) {
     struct txn *txn = make_txn(3, 1);
     op_delete(txn->ops, "/a");
     assert_breaks(txn, "the znode to delete has children");
-    ck_assert_ptr_nonnull(find(t, "/a/b"));
+    ck_assert_uint_eq(tree_znode_count(t), 6);
 }
 END_TEST
 
@@ -353,7 +355,7 @@ START_TEST(a_closed_session_that_deletes_of_another_breaks_the_tree) {
     struct txn *txn = make_typed(TXN_CLOSE_SESSION, 2, 8, 1);
     op_delete(&txn->ops[0], "/a");
     assert_breaks(txn, "a closed session deletes a znode that it does not own");
-    ck_assert_ptr_nonnull(find(t, "/a"));
+    ck_assert_uint_eq(tree_znode_count(t), 5);
 }
 END_TEST
 
@@ -362,6 +364,22 @@ START_TEST(an_unknown_operation_breaks_the_tree) {
     op_check(txn->ops, "/");
     txn->ops[0].type = (enum txn_op_type)77;
     assert_breaks(txn, "an operation of an unknown type");
+}
+END_TEST
+
+START_TEST(what_follows_in_a_multi_that_breaks_the_tree_is_left_out) {
+    struct txn *txn = make_txn(1, 3);
+    op_create(&txn->ops[0], "/a", "", 0, 1);
+    op_check(&txn->ops[1], "/nothing");
+    op_create(&txn->ops[2], "/b", "", 0, 2);
+    assert_breaks(txn, "the znode to check does not exist");
+    ck_assert_uint_eq(tree_znode_count(t), 5);
+}
+END_TEST
+
+START_TEST(nothing_is_found_in_a_broken_tree) {
+    assert_breaks(create_txn(1, "/a/b", 0, 1), "the parent of the znode to create does not exist");
+    find(t, "/"); /* CHECK */
 }
 END_TEST
 
@@ -381,6 +399,7 @@ static void add_aborting(Suite *s) {
     TCase *c = tcase_create("checks");
     tcase_set_timeout(c, 60);
     tcase_add_checked_fixture(c, set_up, tear_down);
+    tcase_add_test_raise_signal(c, nothing_is_found_in_a_broken_tree, SIGABRT);
     tcase_add_test_raise_signal(c, a_broken_tree_takes_nothing_more, SIGABRT);
     tcase_add_test_raise_signal(c, a_zxid_that_does_not_grow_is_the_callers_error, SIGABRT);
     suite_add_tcase(s, c);
@@ -402,6 +421,7 @@ static void add_breaking(Suite *s) {
     tcase_add_test(c, a_check_of_nothing_breaks_the_tree);
     tcase_add_test(c, a_closed_session_that_leaves_an_ephemeral_breaks_the_tree);
     tcase_add_test(c, a_closed_session_that_deletes_of_another_breaks_the_tree);
+    tcase_add_test(c, what_follows_in_a_multi_that_breaks_the_tree_is_left_out);
     tcase_add_test(c, an_unknown_operation_breaks_the_tree);
     suite_add_tcase(s, c);
 }
