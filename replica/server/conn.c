@@ -3,9 +3,9 @@
 #include "common/check.h"
 #include "common/mem.h"
 #include "replica/server/hash.h"
+#include "replica/server/list.h"
 
 #include <string.h>
-#include <utlist.h>
 
 struct conn_addr {
     struct htab_link link;

@@ -3,12 +3,12 @@
 #include "common/check.h"
 #include "common/mem.h"
 #include "replica/server/connect.h"
+#include "replica/server/list.h"
 #include "replica/server/prep.h"
 #include "replica/server/read.h"
 #include "replica/server/reply.h"
 
 #include <string.h>
-#include <utlist.h>
 
 void request_free(struct request *q) {
     if (!q)

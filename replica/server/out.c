@@ -46,6 +46,7 @@ static struct update *out_add(struct out *o, enum update_type type, conn_id_t co
         o->list = mem_realloc(o->list, o->cap * sizeof *o->list);
         o->at = mem_realloc(o->at, o->cap * sizeof *o->at);
     }
+    CHECK(o->list);
     o->at[o->count] = at;
     struct update *u = &o->list[o->count++];
     *u = (struct update){.type = type, .conn = conn, .bytes = SLICE_NULL};

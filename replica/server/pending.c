@@ -5,11 +5,11 @@
 #include "common/path.h"
 #include "replica/server/hash.h"
 #include "replica/server/limits.h"
+#include "replica/server/list.h"
 #include "replica/server/lookup.h"
 #include "replica/tree/htab.h"
 
 #include <string.h>
-#include <utlist.h>
 
 /* One znode's overlay. `acl` of the state is owned. */
 struct pending_znode {

@@ -3,11 +3,11 @@
 #include "common/check.h"
 #include "common/mem.h"
 #include "replica/server/hash.h"
+#include "replica/server/list.h"
 
 #include <nettle/hmac.h>
 #include <nettle/memops.h>
 #include <string.h>
-#include <utlist.h>
 
 /* The bits of an id below the server's number. */
 #define ID_BITS 56

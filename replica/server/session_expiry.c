@@ -1,8 +1,7 @@
 #include "replica/server/session.h"
 
 #include "common/check.h"
-
-#include <utlist.h>
+#include "replica/server/list.h"
 
 /* Later than its deadline by more than this, a tick means that the process stood still. A busy loop
  * is late by milliseconds; half a tick is far above that and still below any session's timeout. */
