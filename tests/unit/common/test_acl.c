@@ -3,11 +3,18 @@
 #include "tests/lib/unit.h"
 
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 
+/* From memory of exactly the text's size: the sanitizer sees a look behind the end. */
 static struct blob *parse(const char *text, const char **why) {
+    size_t n = strlen(text);
+    uint8_t *copy = malloc(n > 0 ? n : 1);
+    memcpy(copy, text, n);
     *why = NULL;
-    return acl_parse(slice_from_str(text), why);
+    struct blob *acl = acl_parse((struct slice){copy, (int32_t)n}, why);
+    free(copy);
+    return acl;
 }
 
 /* Parses and prints again. */
@@ -95,6 +102,7 @@ START_TEST(wrong_texts_are_refused_with_a_reason) {
         {":", "an entry is scheme:id:perms"},
         {"::r", "the scheme is empty"},
         {":anyone:r", "the scheme is empty"},
+        {"world:anyone:r\\", "perms are letters of cdrwa"},
         {"world:anyone:rx", "perms are letters of cdrwa"},
         {"world:anyone:r ", "perms are letters of cdrwa"},
         {"world:anyone:R", "perms are letters of cdrwa"},

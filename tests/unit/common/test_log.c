@@ -2,8 +2,10 @@
 #include "tests/lib/unit.h"
 
 #include <ctype.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Standard error becomes a datagram socket: each write(2) arrives as one message. Every test runs
@@ -36,6 +38,30 @@ START_TEST(a_line_is_time_level_and_text_in_one_write) {
         ck_assert(shape[i] == 'd' ? isdigit((unsigned char)line[i]) : line[i] == shape[i]);
     ck_assert_str_eq(line + 24, shape + 24);
     ck_assert_str_eq(next_write(), "");
+}
+END_TEST
+
+static int64_t now_ms(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+START_TEST(the_time_is_utc_and_exact_to_the_millisecond) {
+    capture();
+    setenv("TZ", "Asia/Tokyo", 1);
+    for (int i = 0; i < 50; i++) {
+        struct tm tm = {0};
+        int64_t before = now_ms();
+        log_info("x");
+        int64_t after = now_ms();
+        char *rest = strptime(next_write(), "%Y-%m-%dT%H:%M:%S.", &tm);
+        ck_assert_ptr_nonnull(rest);
+        int64_t shown = (int64_t)timegm(&tm) * 1000 + strtol(rest, NULL, 10);
+        ck_assert_int_ge(shown, before);
+        ck_assert_int_le(shown, after);
+        usleep(7000); /* so that the milliseconds differ */
+    }
 }
 END_TEST
 
@@ -97,6 +123,7 @@ Suite *unit_suite(void) {
     Suite *s = suite_create("log");
     TCase *tc = tcase_create("log");
     tcase_add_test(tc, a_line_is_time_level_and_text_in_one_write);
+    tcase_add_test(tc, the_time_is_utc_and_exact_to_the_millisecond);
     tcase_add_test(tc, every_level_has_its_name);
     tcase_add_test(tc, lines_below_the_level_are_not_written);
     tcase_add_test(tc, control_characters_cannot_forge_a_line);

@@ -115,6 +115,7 @@ START_TEST(text_that_is_not_utf8_is_refused) {
         "/\xe2\x82(",        /* a wrong continuation */
         "/\xf4\x90\x80\x80", /* above U+10FFFF */
         "/\xf5\x80\x80\x80", /* never a first byte */
+        "/\xf8\x90\x80\x80", /* likewise, though the rest would make a good one */
         "/\xff",             /* likewise */
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {

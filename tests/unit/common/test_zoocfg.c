@@ -98,6 +98,7 @@ START_TEST(wrong_lines_are_refused_with_their_number) {
     assert_refuses("a\\=1", 1);
     assert_refuses("#\na=\\u12g4", 2);
     assert_refuses("a=\\u12", 1);
+    assert_refuses("a=\\u1234\nb=\\u12", 2);
     assert_refuses("a=\\u0000", 1);
     assert_refuses_n("a=1\nb=\0002", 8, 2);
     assert_refuses_n("a=1\n\0=2", 7, 2);
