@@ -41,7 +41,6 @@ void zk_own_add(struct zk *zk, zxid_t zxid) {
             zk->own = mem_realloc(zk->own, zk->own_cap * sizeof(*zk->own));
         }
     }
-    CHECK(zk->own);
     zk->own[zk->own_count++] = zxid;
 }
 
@@ -52,6 +51,7 @@ static void call_free(struct zk_call *call) {
 }
 
 void zk_call_finish(struct zk *zk, struct zk_call *call, const struct zk_result *res) {
+    CHECK(zk->calls);
     HASH_DEL(zk->calls, call);
     call->cb(call->ctx, res);
     call_free(call);
