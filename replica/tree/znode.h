@@ -29,6 +29,8 @@ struct znode {
     uint8_t name[];
 };
 
+_Static_assert(sizeof(struct znode) <= 104, "a million znodes have to fit");
+
 #define ZNODE_EPHEMERAL 0x80000000u /* the znode stands inside of a struct ephemeral */
 #define ZNODE_NAME_LEN 0x7fffffffu
 
