@@ -13,8 +13,7 @@
 #define DEADLINE_SLACK_MS 250
 #define EIO_LOG_EVERY_MS 1000
 
-static void call_end(struct call *c)
-{
+static void call_end(struct call *c) {
     struct fs *fs = c->fs;
     for (unsigned i = 0; i < CALL_TOKENS; i++)
         if (c->tokens[i] != 0)
@@ -32,8 +31,7 @@ static void call_end(struct call *c)
 
 static void arm_timer(struct fs *fs);
 
-static void on_timer(uv_timer_t *timer)
-{
+static void on_timer(uv_timer_t *timer) {
     struct fs *fs = timer->data;
     int64_t now = (int64_t)uv_now(fs->loop);
     while (fs->calls != NULL && fs->calls->deadline_ms != 0 && fs->calls->deadline_ms <= now)
@@ -41,35 +39,30 @@ static void on_timer(uv_timer_t *timer)
     arm_timer(fs);
 }
 
-static void arm_timer(struct fs *fs)
-{
+static void arm_timer(struct fs *fs) {
     if (fs->calls == NULL || fs->calls->deadline_ms == 0)
         return;
     int64_t wait = fs->calls->deadline_ms - (int64_t)uv_now(fs->loop);
     uv_timer_start(&fs->call_timer, on_timer, wait > 0 ? (uint64_t)wait : 0, 0);
 }
 
-void calls_init(struct fs *fs)
-{
+void calls_init(struct fs *fs) {
     uv_timer_init(fs->loop, &fs->call_timer);
     fs->call_timer.data = fs;
 }
 
-void calls_close(struct fs *fs)
-{
+void calls_close(struct fs *fs) {
     while (fs->calls != NULL)
         call_err(fs->calls, EIO);
 }
 
-static void on_interrupt(fuse_req_t req, void *data)
-{
+static void on_interrupt(fuse_req_t req, void *data) {
     (void)req;
     call_err(data, EINTR);
 }
 
 void *call_new(struct fs *fs, fuse_req_t req, const char *what, struct inode *inode, size_t size,
-               void (*on_end)(struct call *c))
-{
+               void (*on_end)(struct call *c)) {
     CHECK(size >= sizeof(struct call));
     if (req != NULL && fuse_req_interrupted(req)) {
         fuse_reply_err(req, EINTR);
@@ -92,24 +85,21 @@ void *call_new(struct fs *fs, fuse_req_t req, const char *what, struct inode *in
     return c;
 }
 
-void call_track(struct call *c, uint64_t token)
-{
+void call_track(struct call *c, uint64_t token) {
     c->tokens[c->next_token] = token;
     c->next_token = (c->next_token + 1) % CALL_TOKENS;
 }
 
 pid_t call_pid(const struct call *c) { return c->req != NULL ? fuse_req_ctx(c->req)->pid : 0; }
 
-void call_err(struct call *c, int errnum)
-{
+void call_err(struct call *c, int errnum) {
     if (c->req != NULL)
         fuse_reply_err(c->req, errnum);
     call_end(c);
 }
 
 /* One line a second at most: a server that is away would fill the log otherwise. */
-static void log_eio(struct call *c, int zk_err)
-{
+static void log_eio(struct call *c, int zk_err) {
     struct fs *fs = c->fs;
     int64_t now = (int64_t)uv_now(fs->loop);
     if (fs->eio_logged_ms != 0 && now - fs->eio_logged_ms < EIO_LOG_EVERY_MS) {
@@ -126,23 +116,20 @@ static void log_eio(struct call *c, int zk_err)
     fs->eio_unlogged = 0;
 }
 
-void call_zk_err(struct call *c, int zk_err)
-{
+void call_zk_err(struct call *c, int zk_err) {
     int errnum = errmap_errno(zk_err);
     if (errnum == EIO)
         log_eio(c, zk_err);
     call_err(c, errnum);
 }
 
-static struct fuse_entry_param entry_of(const struct inode *inode, const struct stat *attr)
-{
+static struct fuse_entry_param entry_of(const struct inode *inode, const struct stat *attr) {
     return (struct fuse_entry_param){.ino = inode->nodeid, .attr = *attr};
 }
 
-/* The kernel counts a lookup for each entry it is given; one that it refuses (its caller is gone) does
- * not count. */
-void call_entry(struct call *c, struct inode *inode, const struct stat *attr)
-{
+/* The kernel counts a lookup for each entry it is given; one that it refuses (its caller is gone)
+ * does not count. */
+void call_entry(struct call *c, struct inode *inode, const struct stat *attr) {
     struct fuse_entry_param e = entry_of(inode, attr);
     inode_looked_up(inode);
     if (fuse_reply_entry(c->req, &e) != 0)
@@ -151,8 +138,7 @@ void call_entry(struct call *c, struct inode *inode, const struct stat *attr)
 }
 
 void call_created(struct call *c, struct inode *inode, const struct stat *attr, struct handle *h,
-                  struct fuse_file_info *fi)
-{
+                  struct fuse_file_info *fi) {
     struct fuse_entry_param e = entry_of(inode, attr);
     inode_looked_up(inode);
     if (fuse_reply_create(c->req, &e, fi) != 0) {
@@ -162,33 +148,28 @@ void call_created(struct call *c, struct inode *inode, const struct stat *attr, 
     call_end(c);
 }
 
-void call_attr(struct call *c, const struct stat *attr)
-{
+void call_attr(struct call *c, const struct stat *attr) {
     fuse_reply_attr(c->req, attr, 0);
     call_end(c);
 }
 
-void call_open(struct call *c, struct handle *h, struct fuse_file_info *fi)
-{
+void call_open(struct call *c, struct handle *h, struct fuse_file_info *fi) {
     if (fuse_reply_open(c->req, fi) != 0)
         handle_close(h);
     call_end(c);
 }
 
-void call_write(struct call *c, size_t size)
-{
+void call_write(struct call *c, size_t size) {
     fuse_reply_write(c->req, size);
     call_end(c);
 }
 
-void call_buf(struct call *c, const void *p, size_t n)
-{
+void call_buf(struct call *c, const void *p, size_t n) {
     fuse_reply_buf(c->req, p, n);
     call_end(c);
 }
 
-void call_xattr(struct call *c, const void *p, size_t n, size_t size)
-{
+void call_xattr(struct call *c, const void *p, size_t n, size_t size) {
     if (size == 0)
         fuse_reply_xattr(c->req, n);
     else if (n > size)

@@ -1,9 +1,10 @@
-/* A FUSE request that waits for the server. It is answered exactly once: by the operation, by EINTR when
- * its caller was interrupted, or by EIO when `timeo` has passed; whichever is first ends the call and
- * cancels what it has under way at the server.
+/* A FUSE request that waits for the server. It is answered exactly once: by the operation, by EINTR
+ * when its caller was interrupted, or by EIO when `timeo` has passed; whichever is first ends the
+ * call and cancels what it has under way at the server.
  *
- * An operation keeps its state in a struct of its own that begins with a struct call. Callbacks of zk.h
- * get that struct as ctx; after the call ended none comes any more, so nothing there can be stale. */
+ * An operation keeps its state in a struct of its own that begins with a struct call. Callbacks of
+ * zk.h get that struct as ctx; after the call ended none comes any more, so nothing there can be
+ * stale. */
 #ifndef ZKFS_FS_CALL_H
 #define ZKFS_FS_CALL_H
 
@@ -22,8 +23,8 @@ struct call {
     void (*on_lock)(struct call *c);
     uint64_t tokens[CALL_TOKENS];
     unsigned next_token;
-    int64_t deadline_ms; /* 0: none (-o hard) */
-    struct call *prev, *next;       /* fs->calls */
+    int64_t deadline_ms;      /* 0: none (-o hard) */
+    struct call *prev, *next; /* fs->calls */
     struct call *waiter_prev, *waiter_next;
 };
 
@@ -31,9 +32,9 @@ void calls_init(struct fs *fs);
 /* Ends every call with EIO. */
 void calls_close(struct fs *fs);
 
-/* A zeroed struct of `size` bytes that begins with a struct call. `what` (static) names the operation in
- * log lines; inode is referenced. When the request was interrupted already it is answered, and the
- * result is NULL. */
+/* A zeroed struct of `size` bytes that begins with a struct call. `what` (static) names the
+ * operation in log lines; inode is referenced. When the request was interrupted already it is
+ * answered, and the result is NULL. */
 void *call_new(struct fs *fs, fuse_req_t req, const char *what, struct inode *inode, size_t size,
                void (*on_end)(struct call *c));
 
@@ -43,8 +44,8 @@ void call_track(struct call *c, uint64_t token);
 pid_t call_pid(const struct call *c);
 
 /* Each answers and ends the call. */
-void call_err(struct call *c, int errnum);     /* a positive errno; 0 is success without a body */
-void call_zk_err(struct call *c, int zk_err);  /* not ZK_OK */
+void call_err(struct call *c, int errnum);    /* a positive errno; 0 is success without a body */
+void call_zk_err(struct call *c, int zk_err); /* not ZK_OK */
 void call_entry(struct call *c, struct inode *inode, const struct stat *attr);
 void call_created(struct call *c, struct inode *inode, const struct stat *attr, struct handle *h,
                   struct fuse_file_info *fi);

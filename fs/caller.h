@@ -7,9 +7,9 @@
 
 enum caller_answer { CALLER_NO, CALLER_YES, CALLER_UNKNOWN };
 
-/* Whether the thread, which waits in a LOOKUP, is in an open(2) with O_CREAT and O_EXCL: the kernel looks
- * the name up before such an open as before any other call, and gives up by itself when it is there.
- * /proc/PID/syscall (proc(5)) tells; CALLER_UNKNOWN when it cannot be read. */
+/* Whether the thread, which waits in a LOOKUP, is in an open(2) with O_CREAT and O_EXCL: the kernel
+ * looks the name up before such an open as before any other call, and gives up by itself when it is
+ * there. /proc/PID/syscall (proc(5)) tells; CALLER_UNKNOWN when it cannot be read. */
 enum caller_answer caller_creates_anew(pid_t pid);
 
 #endif

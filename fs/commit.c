@@ -8,12 +8,12 @@
 #include "common/mem.h"
 #include "fs/errmap.h"
 
-/* How long pieces are held when neither a write nor a close follows: long enough for a tool that writes
- * a value in several pieces, short enough for a write(2) that returned 0 and was the last one. */
+/* How long pieces are held when neither a write nor a close follows: long enough for a tool that
+ * writes a value in several pieces, short enough for a write(2) that returned 0 and was the last
+ * one. */
 #define HOLD_MS 1000
 
-static void commit_fail(struct commit *commit, int errnum)
-{
+static void commit_fail(struct commit *commit, int errnum) {
     struct handle *h = commit->handle;
     commit->handle = NULL;
     commit->errnum = errnum;
@@ -22,8 +22,7 @@ static void commit_fail(struct commit *commit, int errnum)
     call_err(commit->call, errnum);
 }
 
-static void commit_fail_zk(struct commit *commit, int zk_err)
-{
+static void commit_fail_zk(struct commit *commit, int zk_err) {
     struct handle *h = commit->handle;
     commit->handle = NULL;
     commit->errnum = errmap_errno(zk_err);
@@ -35,8 +34,7 @@ static void commit_fail_zk(struct commit *commit, int zk_err)
 static void send_set(struct commit *commit);
 
 /* Others wrote since: what was appended goes behind their value. */
-static void on_newer(void *ctx, const struct zk_result *res)
-{
+static void on_newer(void *ctx, const struct zk_result *res) {
     struct commit *commit = ctx;
     struct handle *h = commit->handle;
     if (res->err != ZK_OK) {
@@ -62,19 +60,17 @@ static void on_newer(void *ctx, const struct zk_result *res)
     send_set(commit);
 }
 
-static void note_written(struct handle *h, const struct zstat *stat)
-{
+static void note_written(struct handle *h, const struct zstat *stat) {
     struct inode *inode = h->inode;
     if (inode->czxid == stat->czxid)
         inode_see(inode, stat, DATA_THERE);
-    /* The directory of this `.data` would be a file from now on, for the tools that go on to fill it
-     * (mark.h). */
+    /* The directory of this `.data` would be a file from now on, for the tools that go on to fill
+     * it (mark.h). */
     if (inode->kind == INODE_DATA && stat->num_children == 0)
         mark_set(&h->fs->marks, MARK_FILLED, inode_path(inode), 0, (int64_t)uv_now(h->fs->loop));
 }
 
-static void on_set(void *ctx, const struct zk_result *res)
-{
+static void on_set(void *ctx, const struct zk_result *res) {
     struct commit *commit = ctx;
     struct handle *h = commit->handle;
     if (res->err == ZK_BADVERSION && h->held_append && !h->replace) {
@@ -94,8 +90,7 @@ static void on_set(void *ctx, const struct zk_result *res)
     commit->done(commit->call);
 }
 
-static void send_set(struct commit *commit)
-{
+static void send_set(struct commit *commit) {
     struct handle *h = commit->handle;
     struct slice data = {h->image.data, (int32_t)h->image.len};
     call_track(commit->call, zk_set(h->fs->zk, inode_path(h->inode), data,
@@ -103,15 +98,13 @@ static void send_set(struct commit *commit)
 }
 
 void commit_start(struct commit *commit, struct call *c, struct handle *h,
-                  void (*done)(struct call *c))
-{
+                  void (*done)(struct call *c)) {
     CHECK(h->owner == c);
     *commit = (struct commit){.call = c, .handle = h, .done = done};
     send_set(commit);
 }
 
-void commit_close(struct commit *commit)
-{
+void commit_close(struct commit *commit) {
     if (commit->handle == NULL)
         return;
     commit->errnum = EIO;
@@ -120,16 +113,14 @@ void commit_close(struct commit *commit)
     commit->handle = NULL;
 }
 
-static int too_big(struct handle *h)
-{
+static int too_big(struct handle *h) {
     h->truncate = false;
     handle_drop_held(h);
     return EFBIG;
 }
 
 /* The image starts as a copy of what the descriptor sees. */
-static void begin_image(struct handle *h, bool append)
-{
+static void begin_image(struct handle *h, bool append) {
     if (h->held) {
         h->held_append = h->held_append && append;
         return;
@@ -142,8 +133,7 @@ static void begin_image(struct handle *h, bool append)
     handle_hold(h);
 }
 
-static void resize_image(struct buf *image, size_t size)
-{
+static void resize_image(struct buf *image, size_t size) {
     if (size > image->len) {
         size_t more = size - image->len;
         memset(buf_extend(image, more), 0, more);
@@ -151,8 +141,7 @@ static void resize_image(struct buf *image, size_t size)
     image->len = size;
 }
 
-int commit_put(struct handle *h, const void *p, size_t size, off_t off, bool append)
-{
+int commit_put(struct handle *h, const void *p, size_t size, off_t off, bool append) {
     size_t max = fs_value_max(h->fs, (size_t)inode_path(h->inode).len);
     size_t at = append ? (size_t)handle_view(h).len : (size_t)off;
     if ((!append && (off < 0 || off > (off_t)max)) || at + size > max)
@@ -165,8 +154,7 @@ int commit_put(struct handle *h, const void *p, size_t size, off_t off, bool app
     return 0;
 }
 
-int commit_resize(struct handle *h, off_t size)
-{
+int commit_resize(struct handle *h, off_t size) {
     if (size < 0 || size > (off_t)fs_value_max(h->fs, (size_t)inode_path(h->inode).len))
         return too_big(h);
     begin_image(h, false);
@@ -181,23 +169,22 @@ struct quiet_op {
     struct commit commit;
 };
 
-static void quiet_end(struct call *c)
-{
+static void quiet_end(struct call *c) {
     struct quiet_op *op = (struct quiet_op *)c;
     commit_close(&op->commit);
     if (op->commit.errnum != 0) {
         struct slice path = inode_path(op->handle->inode);
         op->handle->errnum = op->commit.errnum;
-        log_warn("what a descriptor wrote could not be committed; its next write, fsync or close says "
-                 "so path=%.*s errno=%d",
-                 (int)path.len, (const char *)path.p, op->commit.errnum);
+        log_warn(
+            "what a descriptor wrote could not be committed; its next write, fsync or close says "
+            "so path=%.*s errno=%d",
+            (int)path.len, (const char *)path.p, op->commit.errnum);
     }
 }
 
 static void quiet_done(struct call *c) { call_err(c, 0); }
 
-static void quiet_locked(struct call *c)
-{
+static void quiet_locked(struct call *c) {
     struct quiet_op *op = (struct quiet_op *)c;
     if (op->handle->held || op->handle->truncate)
         commit_start(&op->commit, c, op->handle, quiet_done);
@@ -205,15 +192,13 @@ static void quiet_locked(struct call *c)
         call_err(c, 0);
 }
 
-static void commit_quietly(struct handle *h)
-{
+static void commit_quietly(struct handle *h) {
     struct quiet_op *op = call_new(h->fs, NULL, "write", h->inode, sizeof *op, quiet_end);
     op->handle = h;
     handle_lock(&op->call, h, quiet_locked);
 }
 
-static void on_timer(uv_timer_t *timer)
-{
+static void on_timer(uv_timer_t *timer) {
     struct fs *fs = timer->data;
     int64_t now = (int64_t)uv_now(fs->loop);
     for (struct handle *h = fs->dirty, *next; h != NULL; h = next) {
@@ -224,23 +209,19 @@ static void on_timer(uv_timer_t *timer)
     commits_arm(fs);
 }
 
-void commits_init(struct fs *fs)
-{
+void commits_init(struct fs *fs) {
     uv_timer_init(fs->loop, &fs->hold_timer);
     fs->hold_timer.data = fs;
 }
 
-void commits_arm(struct fs *fs)
-{
+void commits_arm(struct fs *fs) {
     if (fs->dirty != NULL && !uv_is_active((uv_handle_t *)&fs->hold_timer))
         uv_timer_start(&fs->hold_timer, on_timer, HOLD_MS / 4, 0);
 }
 
-void commits_flush(struct fs *fs)
-{
+void commits_flush(struct fs *fs) {
     struct inode *inode, *next;
-    HASH_ITER(by_id, fs->inodes.by_id, inode, next)
-    {
+    HASH_ITER(by_id, fs->inodes.by_id, inode, next) {
         for (struct handle *h = inode->handles; h != NULL; h = h->next)
             if ((h->held || h->truncate) && h->owner == NULL)
                 commit_quietly(h);

@@ -1,9 +1,10 @@
 /* Making what a descriptor wrote the znode's data: one setData, of the whole value.
  *
- * The first one after a truncation replaces whatever is there. Any other is on condition of the version
- * that the descriptor last read or wrote; when somebody else was faster, pieces that were all appended
- * are appended to the newer value, everything else fails with ESTALE (DESIGN 2, "Writing"). A failure
- * leaves the znode as it is, and the descriptor as it was after its last commit. */
+ * The first one after a truncation replaces whatever is there. Any other is on condition of the
+ * version that the descriptor last read or wrote; when somebody else was faster, pieces that were
+ * all appended are appended to the newer value, everything else fails with ESTALE (DESIGN 2,
+ * "Writing"). A failure leaves the znode as it is, and the descriptor as it was after its last
+ * commit. */
 #ifndef ZKFS_FS_COMMIT_H
 #define ZKFS_FS_COMMIT_H
 
@@ -16,8 +17,8 @@ struct commit {
     int errnum; /* 0, or what the call was ended with */
 };
 
-/* Commits h->image (an empty one when nothing is held). The call must have h's lock. `done` is called
- * after the success; a failure ends the call. commit is part of the call's own struct. */
+/* Commits h->image (an empty one when nothing is held). The call must have h's lock. `done` is
+ * called after the success; a failure ends the call. commit is part of the call's own struct. */
 void commit_start(struct commit *commit, struct call *c, struct handle *h,
                   void (*done)(struct call *c));
 /* From the call's on_end: an unfinished commit's pieces are dropped, for nobody knows whether they
@@ -25,8 +26,8 @@ void commit_start(struct commit *commit, struct call *c, struct handle *h,
 void commit_close(struct commit *commit);
 
 /* Puts `size` bytes at `off` (at the end when `append`) into h->image, which begins as what the
- * descriptor sees. 0 or EFBIG: then the pieces that were held are dropped, for they belong to the value
- * that does not fit. */
+ * descriptor sees. 0 or EFBIG: then the pieces that were held are dropped, for they belong to the
+ * value that does not fit. */
 int commit_put(struct handle *h, const void *p, size_t size, off_t off, bool append);
 /* Makes h->image what the descriptor sees, cut or filled with zeros to `size`; 0 or EFBIG. */
 int commit_resize(struct handle *h, off_t size);

@@ -25,7 +25,8 @@ struct fs {
     struct inode_table inodes;
     struct mark_ring marks;
 
-    struct call *calls; /* deferred, the oldest first: all have the same time, so this is by deadline */
+    struct call
+        *calls; /* deferred, the oldest first: all have the same time, so this is by deadline */
     size_t call_count;
     uv_timer_t call_timer;
     int64_t eio_logged_ms; /* when the last failure for want of a server was logged */
@@ -34,7 +35,7 @@ struct fs {
     struct handle *dirty; /* file handles that hold back pieces, the oldest first */
     uv_timer_t hold_timer;
 
-    bool init_under_way; /* the reply that libfuse sends now is INIT's */
+    bool init_under_way;            /* the reply that libfuse sends now is INIT's */
     void (*on_init)(struct fs *fs); /* the kernel has negotiated: the mount works */
     void (*on_idle)(struct fs *fs); /* set while stopping: called when the last call has ended */
 };

@@ -28,12 +28,11 @@ struct fuse_uv {
     bool gone;
 };
 
-/* libfuse 3.14.0 never sends FUSE_PARALLEL_DIROPS, without which one LOOKUP that waits freezes its whole
- * directory (FUSE.md, section 0), and does not know HANDLE_KILLPRIV_V2 (saves a GETXATTR for each write)
- * nor DIRECT_IO_ALLOW_MMAP. So its INIT reply is completed on its way out. The kernel takes only what it
- * offered, and ignores the rest. */
-static struct iovec complete_init(const struct iovec *in, struct fuse_init_out *out)
-{
+/* libfuse 3.14.0 never sends FUSE_PARALLEL_DIROPS, without which one LOOKUP that waits freezes its
+ * whole directory (FUSE.md, section 0), and does not know HANDLE_KILLPRIV_V2 (saves a GETXATTR for
+ * each write) nor DIRECT_IO_ALLOW_MMAP. So its INIT reply is completed on its way out. The kernel
+ * takes only what it offered, and ignores the rest. */
+static struct iovec complete_init(const struct iovec *in, struct fuse_init_out *out) {
     memset(out, 0, sizeof *out);
     memcpy(out, in->iov_base, in->iov_len < sizeof *out ? in->iov_len : sizeof *out);
     out->flags |= FUSE_PARALLEL_DIROPS | FUSE_HANDLE_KILLPRIV_V2 | FUSE_INIT_EXT;
@@ -41,12 +40,12 @@ static struct iovec complete_init(const struct iovec *in, struct fuse_init_out *
     return (struct iovec){out, in->iov_len};
 }
 
-static ssize_t io_writev(int fd, struct iovec *iov, int count, void *userdata)
-{
+static ssize_t io_writev(int fd, struct iovec *iov, int count, void *userdata) {
     const struct fs *fs = userdata;
     struct fuse_init_out out;
     struct iovec changed[2];
-    if (fs->init_under_way && count == 2 && iov[1].iov_len >= offsetof(struct fuse_init_out, unused)) {
+    if (fs->init_under_way && count == 2 &&
+        iov[1].iov_len >= offsetof(struct fuse_init_out, unused)) {
         changed[0] = iov[0];
         changed[1] = complete_init(&iov[1], &out);
         iov = changed;
@@ -54,22 +53,19 @@ static ssize_t io_writev(int fd, struct iovec *iov, int count, void *userdata)
     return writev(fd, iov, count);
 }
 
-static ssize_t io_read(int fd, void *p, size_t n, void *userdata)
-{
+static ssize_t io_read(int fd, void *p, size_t n, void *userdata) {
     (void)userdata;
     return read(fd, p, n);
 }
 
-void fuse_uv_negotiate(struct fuse_conn_info *conn)
-{
+void fuse_uv_negotiate(struct fuse_conn_info *conn) {
     conn->max_write = MAX_WRITE_BYTES;
     conn->want &= ~(unsigned)(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
     /* With timeouts of 0 the kernel would ask for each entry again all the same. */
     conn->want &= ~(unsigned)(FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO);
 }
 
-static void went(struct fuse_uv *u)
-{
+static void went(struct fuse_uv *u) {
     if (u->gone)
         return;
     u->gone = true;
@@ -77,14 +73,12 @@ static void went(struct fuse_uv *u)
     u->on_gone(u->fs);
 }
 
-static bool is_init(const struct fuse_buf *buf)
-{
+static bool is_init(const struct fuse_buf *buf) {
     return buf->size >= sizeof(struct fuse_in_header) &&
            ((const struct fuse_in_header *)buf->mem)->opcode == FUSE_INIT;
 }
 
-static void on_readable(uv_poll_t *poll, int status, int events)
-{
+static void on_readable(uv_poll_t *poll, int status, int events) {
     struct fuse_uv *u = poll->data;
     (void)status, (void)events; /* an error shows in the read, which says what it was */
     for (int i = 0; i < REQUESTS_PER_WAKE && !u->gone; i++) {
@@ -102,8 +96,7 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 }
 
 /* libfuse splits options at commas and takes backslashes as escapes. */
-static void put_escaped(struct buf *b, const char *s)
-{
+static void put_escaped(struct buf *b, const char *s) {
     for (; *s != '\0'; s++) {
         if (*s == ',' || *s == '\\')
             buf_put_u8(b, '\\');
@@ -111,8 +104,7 @@ static void put_escaped(struct buf *b, const char *s)
     }
 }
 
-static struct fuse_session *new_session(struct fs *fs)
-{
+static struct fuse_session *new_session(struct fs *fs) {
     const struct options *opt = fs->opt;
     struct buf o = BUF_INIT;
     buf_printf(&o, "subtype=zkfs,fsname=");
@@ -130,8 +122,7 @@ static struct fuse_session *new_session(struct fs *fs)
     return se;
 }
 
-struct fuse_uv *fuse_uv_mount(struct fs *fs, void (*on_gone)(struct fs *fs))
-{
+struct fuse_uv *fuse_uv_mount(struct fs *fs, void (*on_gone)(struct fs *fs)) {
     static const struct fuse_custom_io io = {.writev = io_writev, .read = io_read};
     struct fuse_session *se = new_session(fs);
     if (se == NULL)
@@ -160,8 +151,7 @@ struct fuse_uv *fuse_uv_mount(struct fs *fs, void (*on_gone)(struct fs *fs))
     return u;
 }
 
-static void on_closed(uv_handle_t *handle)
-{
+static void on_closed(uv_handle_t *handle) {
     struct fuse_uv *u = handle->data;
     fuse_session_unmount(u->session);
     fuse_session_destroy(u->session);
@@ -169,8 +159,7 @@ static void on_closed(uv_handle_t *handle)
     mem_free(u);
 }
 
-void fuse_uv_unmount(struct fuse_uv *u)
-{
+void fuse_uv_unmount(struct fuse_uv *u) {
     if (u == NULL)
         return;
     u->gone = true;

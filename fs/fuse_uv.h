@@ -1,5 +1,5 @@
-/* The FUSE session on the libuv loop: requests are read when the device is readable, a few per wake, and
- * given to the operations of op_table. */
+/* The FUSE session on the libuv loop: requests are read when the device is readable, a few per
+ * wake, and given to the operations of op_table. */
 #ifndef ZKFS_FS_FUSE_UV_H
 #define ZKFS_FS_FUSE_UV_H
 
@@ -7,12 +7,12 @@
 
 struct fuse_uv;
 
-/* Mounts on fs->opt->mountpoint; NULL when that failed (libfuse has said why on standard error). Requests
- * are served from the next turn of the loop on. on_gone is called once when the mount has gone by
- * itself (umount(8), or the connection was aborted). */
+/* Mounts on fs->opt->mountpoint; NULL when that failed (libfuse has said why on standard error).
+ * Requests are served from the next turn of the loop on. on_gone is called once when the mount has
+ * gone by itself (umount(8), or the connection was aborted). */
 struct fuse_uv *fuse_uv_mount(struct fs *fs, void (*on_gone)(struct fs *fs));
-/* Unmounts, if that has not happened, and stops serving. Calls must have been ended. `u` is freed when
- * the loop turns again. NULL is fine. */
+/* Unmounts, if that has not happened, and stops serving. Calls must have been ended. `u` is freed
+ * when the loop turns again. NULL is fine. */
 void fuse_uv_unmount(struct fuse_uv *u);
 /* For op_init: what we want of the kernel. */
 void fuse_uv_negotiate(struct fuse_conn_info *conn);

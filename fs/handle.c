@@ -5,8 +5,7 @@
 #include "common/check.h"
 #include "common/mem.h"
 
-struct handle *handle_new(struct fs *fs, struct inode *inode)
-{
+struct handle *handle_new(struct fs *fs, struct inode *inode) {
     struct handle *h = mem_zalloc(sizeof *h);
     h->fs = fs;
     h->inode = inode_ref(inode);
@@ -14,8 +13,7 @@ struct handle *handle_new(struct fs *fs, struct inode *inode)
     return h;
 }
 
-void handle_close(struct handle *h)
-{
+void handle_close(struct handle *h) {
     CHECK(h->waiters == NULL);
     if (h->owner != NULL)
         h->owner->handle = NULL;
@@ -28,8 +26,7 @@ void handle_close(struct handle *h)
     mem_free(h);
 }
 
-void handle_lock(struct call *c, struct handle *h, void (*next)(struct call *c))
-{
+void handle_lock(struct call *c, struct handle *h, void (*next)(struct call *c)) {
     CHECK(c->handle == NULL);
     c->handle = h;
     if (h->owner == NULL) {
@@ -41,8 +38,7 @@ void handle_lock(struct call *c, struct handle *h, void (*next)(struct call *c))
     DL_APPEND2(h->waiters, c, waiter_prev, waiter_next);
 }
 
-void handle_unlock(struct call *c)
-{
+void handle_unlock(struct call *c) {
     struct handle *h = c->handle;
     if (h == NULL)
         return;
@@ -58,8 +54,7 @@ void handle_unlock(struct call *c)
     }
 }
 
-struct slice handle_view(const struct handle *h)
-{
+struct slice handle_view(const struct handle *h) {
     if (h->held)
         return (struct slice){h->image.data, (int32_t)h->image.len};
     if (h->replace || h->value == NULL)
@@ -67,15 +62,13 @@ struct slice handle_view(const struct handle *h)
     return blob_slice(h->value);
 }
 
-void handle_set_value(struct handle *h, struct blob *take_value, int32_t version)
-{
+void handle_set_value(struct handle *h, struct blob *take_value, int32_t version) {
     blob_unref(h->value);
     h->value = take_value;
     h->version = version;
 }
 
-void handle_drop_held(struct handle *h)
-{
+void handle_drop_held(struct handle *h) {
     if (h->held)
         DL_DELETE2(h->fs->dirty, h, dirty_prev, dirty_next);
     h->held = false;
@@ -84,8 +77,7 @@ void handle_drop_held(struct handle *h)
     buf_close(&h->image);
 }
 
-void handle_hold(struct handle *h)
-{
+void handle_hold(struct handle *h) {
     if (h->held)
         return;
     h->held = true;
@@ -93,11 +85,9 @@ void handle_hold(struct handle *h)
     DL_APPEND2(h->fs->dirty, h, dirty_prev, dirty_next);
 }
 
-void handles_close(struct fs *fs)
-{
+void handles_close(struct fs *fs) {
     struct inode *inode, *next;
-    HASH_ITER(by_id, fs->inodes.by_id, inode, next)
-    {
+    HASH_ITER(by_id, fs->inodes.by_id, inode, next) {
         inode_ref(inode); /* its last handle would take it along */
         while (inode->handles != NULL)
             handle_close(inode->handles);

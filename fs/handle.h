@@ -1,7 +1,7 @@
 /* Open files and directories: what a descriptor knows.
  *
- * A file's handle has the value as it was at open, or as this descriptor wrote it last, with its version.
- * Reads are answered from it, so a value is never torn. Writes replace it (commit.h).
+ * A file's handle has the value as it was at open, or as this descriptor wrote it last, with its
+ * version. Reads are answered from it, so a value is never torn. Writes replace it (commit.h).
  *
  * Operations that change a handle take turns: handle_lock, in the order of their requests. */
 #ifndef ZKFS_FS_HANDLE_H
@@ -23,16 +23,16 @@ struct dir_list {
 
 struct handle {
     struct fs *fs;
-    struct inode *inode; /* referenced */
+    struct inode *inode;        /* referenced */
     struct handle *prev, *next; /* inode->handles */
 
     struct blob *value; /* as read or committed; NULL is null data */
     int32_t version;    /* the one of `value` */
     bool writable;
-    bool replace;       /* opened with O_TRUNC or just created: the next commit is unconditional */
-    bool truncate;      /* and is due at RELEASE even when nothing is written */
+    bool replace;  /* opened with O_TRUNC or just created: the next commit is unconditional */
+    bool truncate; /* and is due at RELEASE even when nothing is written */
 
-    bool held;       /* `image` is the value with pieces that are not committed yet */
+    bool held;        /* `image` is the value with pieces that are not committed yet */
     bool held_append; /* all of them were appended: the last held_bytes of image */
     size_t held_bytes;
     int64_t held_since_ms;
@@ -51,13 +51,12 @@ struct handle *handle_new(struct fs *fs, struct inode *inode);
 void handle_close(struct handle *h);
 /* Closes every one: the mount has ended, and no RELEASE comes any more. */
 void handles_close(struct fs *fs);
-static inline struct handle *handle_of(const struct fuse_file_info *fi)
-{
+static inline struct handle *handle_of(const struct fuse_file_info *fi) {
     return (struct handle *)(uintptr_t)fi->fh;
 }
 
-/* Calls `next` with the lock: at once when it is free, else when those before are done. The lock is the
- * call's until it ends. */
+/* Calls `next` with the lock: at once when it is free, else when those before are done. The lock is
+ * the call's until it ends. */
 void handle_lock(struct call *c, struct handle *h, void (*next)(struct call *c));
 /* For call.c: the call ends; no effect when it has no handle. */
 void handle_unlock(struct call *c);

@@ -1,9 +1,9 @@
-/* The kernel's inodes. A nodeid stands for one znode in one shape: (path, kind, czxid). A znode that
- * turns from a file into a directory, or that was deleted and made again, gets a new nodeid, because
- * the kernel marks an inode bad when its type changes (FUSE.md, section 11).
+/* The kernel's inodes. A nodeid stands for one znode in one shape: (path, kind, czxid). A znode
+ * that turns from a file into a directory, or that was deleted and made again, gets a new nodeid,
+ * because the kernel marks an inode bad when its type changes (FUSE.md, section 11).
  *
- * An inode lives as long as the kernel has looked it up more often than forgotten it, a handle is open
- * on it, or a call works on it. Its path follows a rename(2) made through this mount. */
+ * An inode lives as long as the kernel has looked it up more often than forgotten it, a handle is
+ * open on it, or a call works on it. Its path follows a rename(2) made through this mount. */
 #ifndef ZKFS_FS_INODE_H
 #define ZKFS_FS_INODE_H
 
@@ -31,12 +31,12 @@ struct inode {
     uint32_t refs;    /* of handles and calls */
     enum inode_kind kind;
     zxid_t czxid;
-    bool by_key_in;      /* found by its key; false once another inode has the same */
-    struct zstat stat;   /* as last seen */
-    enum nullness data;  /* of that version */
-    pid_t maker;         /* of a directory: who made it, until it makes `.data`; 0 (op_data_is_new) */
+    bool by_key_in;     /* found by its key; false once another inode has the same */
+    struct zstat stat;  /* as last seen */
+    enum nullness data; /* of that version */
+    pid_t maker; /* of a directory: who made it, until it makes `.data`; 0 (op_data_is_new) */
     struct handle *handles; /* open on it, doubly linked */
-    uint8_t *key;        /* kind, czxid, path */
+    uint8_t *key;           /* kind, czxid, path */
     uint32_t key_len;
     UT_hash_handle by_id;
     UT_hash_handle by_key;
@@ -57,15 +57,16 @@ size_t inode_count(const struct inode_table *t);
 
 /* NULL when the kernel never got this nodeid or has forgotten it. */
 struct inode *inode_find(struct inode_table *t, uint64_t nodeid);
-/* The inode for this znode in this shape, made when there is none; remembers what was seen. The caller
- * either counts a lookup (inode_looked_up) or takes a reference. */
+/* The inode for this znode in this shape, made when there is none; remembers what was seen. The
+ * caller either counts a lookup (inode_looked_up) or takes a reference. */
 struct inode *inode_get(struct inode_table *t, struct slice path, enum inode_kind kind,
                         const struct zstat *stat, enum nullness data);
-/* Remembers what was seen of the inode's znode; what is known of this version already is not forgotten
- * for DATA_UNKNOWN. */
+/* Remembers what was seen of the inode's znode; what is known of this version already is not
+ * forgotten for DATA_UNKNOWN. */
 void inode_see(struct inode *inode, const struct zstat *stat, enum nullness data);
 /* What is remembered of the data of this very version of a znode. */
-enum nullness inode_recall(const struct inode_table *t, struct slice path, const struct zstat *stat);
+enum nullness inode_recall(const struct inode_table *t, struct slice path,
+                           const struct zstat *stat);
 void inode_looked_up(struct inode *inode);
 void inode_forget(struct inode_table *t, struct inode *inode, uint64_t count);
 struct inode *inode_ref(struct inode *inode);

@@ -1,5 +1,5 @@
-/* zkfs: connects, mounts, tells whoever started it that the mount works, and serves until it is unmounted
- * or told to stop. */
+/* zkfs: connects, mounts, tells whoever started it that the mount works, and serves until it is
+ * unmounted or told to stop. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -45,8 +45,7 @@ struct app {
 
 static struct app *app_of(struct fs *fs) { return (struct app *)fs; }
 
-static void tell(struct app *app, int code)
-{
+static void tell(struct app *app, int code) {
     if (app->ready_fd < 0)
         return;
     char c = (char)code;
@@ -58,8 +57,7 @@ static void tell(struct app *app, int code)
 
 /* Standard error goes on when it is a file that somebody keeps, and not to a terminal or pipe that
  * would be held open. */
-static void detach(const struct options *opt)
-{
+static void detach(const struct options *opt) {
     struct stat st;
     int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (null_fd < 0)
@@ -72,22 +70,19 @@ static void detach(const struct options *opt)
         close(null_fd);
 }
 
-static void close_handle(uv_handle_t *handle, void *arg)
-{
+static void close_handle(uv_handle_t *handle, void *arg) {
     (void)arg;
     if (!uv_is_closing(handle))
         uv_close(handle, NULL);
 }
 
-static void on_zk_closed(void *ctx)
-{
+static void on_zk_closed(void *ctx) {
     struct app *app = ctx;
     uv_walk(&app->loop, close_handle, NULL);
 }
 
 /* Everything that was under way has ended, or its time has passed. */
-static void close_all(struct app *app)
-{
+static void close_all(struct app *app) {
     if (app->closing)
         return;
     app->closing = true;
@@ -98,8 +93,7 @@ static void close_all(struct app *app)
     zk_close(app->fs.zk, on_zk_closed, app);
 }
 
-static void on_ending(uv_idle_t *idle)
-{
+static void on_ending(uv_idle_t *idle) {
     uv_idle_stop(idle);
     close_all(idle->data);
 }
@@ -108,8 +102,7 @@ static void on_idle(struct fs *fs) { uv_idle_start(&app_of(fs)->ending, on_endin
 
 static void on_stop_timer(uv_timer_t *timer) { close_all(timer->data); }
 
-static void stop(struct app *app)
-{
+static void stop(struct app *app) {
     if (app->stopping) {
         close_all(app); /* told twice: at once */
         return;
@@ -122,26 +115,23 @@ static void stop(struct app *app)
         on_idle(&app->fs);
 }
 
-static void on_signal(uv_signal_t *handle, int signum)
-{
-    log_info("ending signal=%d mountpoint=%s", signum, ((struct app *)handle->data)->opt->mountpoint);
+static void on_signal(uv_signal_t *handle, int signum) {
+    log_info("ending signal=%d mountpoint=%s", signum,
+             ((struct app *)handle->data)->opt->mountpoint);
     stop(handle->data);
 }
 
-static void on_gone(struct fs *fs)
-{
+static void on_gone(struct fs *fs) {
     log_info("unmounted, ending mountpoint=%s", fs->opt->mountpoint);
     stop(app_of(fs));
 }
 
-static void give_up(struct app *app)
-{
+static void give_up(struct app *app) {
     app->exit_code = EXIT_FAILURE;
     stop(app);
 }
 
-static void on_init(struct fs *fs)
-{
+static void on_init(struct fs *fs) {
     struct app *app = app_of(fs);
     if (app->serving)
         return;
@@ -153,8 +143,7 @@ static void on_init(struct fs *fs)
     tell(app, 0);
 }
 
-static void on_root(void *ctx, const struct zk_result *res)
-{
+static void on_root(void *ctx, const struct zk_result *res) {
     struct app *app = ctx;
     if (app->stopping)
         return;
@@ -175,8 +164,7 @@ static void on_root(void *ctx, const struct zk_result *res)
     }
 }
 
-static void on_state(void *ctx, enum client_state state)
-{
+static void on_state(void *ctx, enum client_state state) {
     struct app *app = ctx;
     switch (state) {
     case CLIENT_CONNECTED:
@@ -196,20 +184,17 @@ static void on_state(void *ctx, enum client_state state)
     }
 }
 
-static void add_auth(void *ctx, const char *scheme, struct slice auth)
-{
+static void add_auth(void *ctx, const char *scheme, struct slice auth) {
     zk_add_auth(((struct app *)ctx)->fs.zk, scheme, auth);
 }
 
-static void watch_signal(struct app *app, uv_signal_t *handle, int signum)
-{
+static void watch_signal(struct app *app, uv_signal_t *handle, int signum) {
     uv_signal_init(&app->loop, handle);
     handle->data = app;
     uv_signal_start(handle, on_signal, signum);
 }
 
-static bool app_start(struct app *app, const char **ret_why)
-{
+static bool app_start(struct app *app, const char **ret_why) {
     struct options *opt = app->opt;
     struct zk_config config = {.servers = opt->servers,
                                .session_timeout_ms = opt->session_timeout_ms,
@@ -224,8 +209,7 @@ static bool app_start(struct app *app, const char **ret_why)
     return true;
 }
 
-static void app_init(struct app *app, struct options *opt, int ready_fd)
-{
+static void app_init(struct app *app, struct options *opt, int ready_fd) {
     *app = (struct app){.opt = opt, .ready_fd = ready_fd};
     uv_loop_init(&app->loop);
     app->fs.opt = opt;
@@ -244,8 +228,7 @@ static void app_init(struct app *app, struct options *opt, int ready_fd)
     signal(SIGHUP, SIG_IGN);
 }
 
-static int app_run(struct options *opt, int ready_fd)
-{
+static int app_run(struct options *opt, int ready_fd) {
     struct app app;
     const char *why = NULL;
     app_init(&app, opt, ready_fd);
@@ -268,8 +251,7 @@ static int app_run(struct options *opt, int ready_fd)
 }
 
 /* The parent's part of going into the background: its exit code says how the start went. */
-static int await_child(int fd, pid_t child)
-{
+static int await_child(int fd, pid_t child) {
     char code;
     ssize_t n;
     do
@@ -282,8 +264,7 @@ static int await_child(int fd, pid_t child)
     return EXIT_FAILURE;
 }
 
-static int run_in_background(struct options *opt)
-{
+static int run_in_background(struct options *opt) {
     int fds[2];
     if (pipe2(fds, O_CLOEXEC) != 0) {
         fprintf(stderr, "zkfs: pipe: %s\n", strerror(errno));
@@ -305,8 +286,7 @@ static int run_in_background(struct options *opt)
     return app_run(opt, fds[1]);
 }
 
-static bool open_log(const char *file)
-{
+static bool open_log(const char *file) {
     int fd = open(file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
     if (fd < 0) {
         fprintf(stderr, "zkfs: log file %s: %s\n", file, strerror(errno));
@@ -317,8 +297,7 @@ static bool open_log(const char *file)
     return true;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     struct options opt;
     const char *why = NULL;
     int code;

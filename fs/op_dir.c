@@ -6,28 +6,29 @@
 #include "fs/name.h"
 #include "fs/ops.h"
 
-/* readdir knows no inode numbers, for a child's number depends on its Stat. Zero would hide the entry. */
+/* readdir knows no inode numbers, for a child's number depends on its Stat. Zero would hide the
+ * entry. */
 #define INO_UNKNOWN 0xffffffffu
 
-/* The offsets of a listing: 1 is behind ".", 2 behind "..", 2 + n behind the nth name; `.data` is the
- * last, so that what is copied in this order has the children first, without which a znode with data
- * would be a file. */
+/* The offsets of a listing: 1 is behind ".", 2 behind "..", 2 + n behind the nth name; `.data` is
+ * the last, so that what is copied in this order has the children first, without which a znode with
+ * data would be a file. */
 #define OFF_NAMES 2
 
-static void list_close(struct dir_list *list)
-{
+static void list_close(struct dir_list *list) {
     buf_close(&list->names);
     mem_free(list->at);
     *list = (struct dir_list){0};
 }
 
 /* Names that do not fit into a directory entry are left out. */
-static void list_fill(struct dir_list *list, const struct jvec *children, bool at_root, bool has_data)
-{
+static void list_fill(struct dir_list *list, const struct jvec *children, bool at_root,
+                      bool has_data) {
     list_close(list);
     buf_init(&list->names, 0);
     list->has_data = has_data;
-    list->at = children->count > 0 ? mem_alloc(sizeof *list->at * (size_t)children->count) : NULL;
+    size_t most = children->count > 0 ? (size_t)children->count : 1;
+    list->at = mem_alloc(sizeof *list->at * most);
     struct slice child;
     char shown[NAME_SHOWN_MAX + 1];
     for (int32_t at = 0; jvec_next_string(children, &at, &child);) {
@@ -41,15 +42,14 @@ static void list_fill(struct dir_list *list, const struct jvec *children, bool a
 struct opendir_op {
     struct call call;
     struct fuse_file_info fi;
-    struct handle *handle; /* NULL until the listing is there */
+    struct handle *handle;  /* NULL until the listing is there */
     struct handle *rewound; /* a listing again, for this one */
     size_t size;
 };
 
 static void reply_part(fuse_req_t req, struct handle *h, size_t size, off_t off);
 
-static void on_children(void *ctx, const struct zk_result *res)
-{
+static void on_children(void *ctx, const struct zk_result *res) {
     struct opendir_op *op = ctx;
     struct call *c = &op->call;
     if (res->err != ZK_OK) {
@@ -71,8 +71,7 @@ static void on_children(void *ctx, const struct zk_result *res)
     call_open(c, h, &op->fi);
 }
 
-static struct opendir_op *list_start(fuse_req_t req, struct inode *inode, struct handle *rewound)
-{
+static struct opendir_op *list_start(fuse_req_t req, struct inode *inode, struct handle *rewound) {
     struct opendir_op *op = call_new(op_fs(req), req, "opendir", inode, sizeof *op, NULL);
     if (op == NULL)
         return NULL;
@@ -81,8 +80,7 @@ static struct opendir_op *list_start(fuse_req_t req, struct inode *inode, struct
     return op;
 }
 
-void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
-{
+void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
     struct inode *inode = op_inode(req, ino);
     if (inode == NULL)
         return;
@@ -93,8 +91,7 @@ void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 /* Adds an entry; false when the buffer is full. */
 static bool add(fuse_req_t req, char *p, size_t size, size_t *used, const char *name, mode_t mode,
-                off_t next)
-{
+                off_t next) {
     struct stat st = {.st_ino = INO_UNKNOWN, .st_mode = mode};
     size_t n = fuse_add_direntry(req, p + *used, size - *used, name, &st, next);
     if (n > size - *used)
@@ -103,8 +100,7 @@ static bool add(fuse_req_t req, char *p, size_t size, size_t *used, const char *
     return true;
 }
 
-static void reply_part(fuse_req_t req, struct handle *h, size_t size, off_t off)
-{
+static void reply_part(fuse_req_t req, struct handle *h, size_t size, off_t off) {
     static const char *const dots[] = {".", ".."};
     const struct dir_list *list = &h->list;
     char *p = mem_alloc(size);
@@ -124,8 +120,7 @@ static void reply_part(fuse_req_t req, struct handle *h, size_t size, off_t off)
     mem_free(p);
 }
 
-void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
-{
+void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi) {
     struct inode *inode = op_inode(req, ino);
     if (inode == NULL)
         return;
@@ -143,23 +138,20 @@ void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct f
         op->size = size;
 }
 
-void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
-{
+void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
     (void)ino;
     handle_close(handle_of(fi));
     fuse_reply_err(req, 0);
 }
 
-static void on_sync(void *ctx, const struct zk_result *res)
-{
+static void on_sync(void *ctx, const struct zk_result *res) {
     if (res->err != ZK_OK)
         call_zk_err(ctx, res->err);
     else
         call_err(ctx, 0);
 }
 
-void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
-{
+void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi) {
     (void)datasync;
     (void)fi;
     struct inode *inode = op_inode(req, ino);

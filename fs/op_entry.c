@@ -15,16 +15,14 @@ struct make_op {
     struct fuse_file_info fi;
 };
 
-static void make_end(struct call *c)
-{
+static void make_end(struct call *c) {
     struct make_op *op = (struct make_op *)c;
     probe_close(&op->probe);
     buf_close(&op->path);
 }
 
 static void reply_made(struct make_op *op, enum inode_kind kind, const struct zstat *stat,
-                       enum nullness data, struct blob *take_value)
-{
+                       enum nullness data, struct blob *take_value) {
     struct call *c = &op->call;
     struct slice path = op_slice(&op->path);
     struct stat attr;
@@ -42,8 +40,7 @@ static void reply_made(struct make_op *op, enum inode_kind kind, const struct zs
 }
 
 /* Somebody made it since the kernel looked: open(2) without O_EXCL opens that. */
-static void on_there(void *ctx, const struct zk_result *res)
-{
+static void on_there(void *ctx, const struct zk_result *res) {
     struct make_op *op = ctx;
     struct call *c = &op->call;
     enum nullness data = res->data.len < 0 ? DATA_NULL : DATA_THERE;
@@ -55,8 +52,7 @@ static void on_there(void *ctx, const struct zk_result *res)
         reply_made(op, INODE_FILE, &res->stat, data, blob_from_slice(res->data));
 }
 
-static void on_created(void *ctx, const struct zk_result *res)
-{
+static void on_created(void *ctx, const struct zk_result *res) {
     struct make_op *op = ctx;
     struct call *c = &op->call;
     if (res->err == ZK_NODEEXISTS && op->open && (op->fi.flags & O_EXCL) == 0) {
@@ -74,10 +70,9 @@ static void on_created(void *ctx, const struct zk_result *res)
                dir ? NULL : blob_new(NULL, 0));
 }
 
-/* `.data`: with O_EXCL it is made only where there is no data, and the first write is on condition that
- * there still is none. */
-static void data_probed(struct call *c, int err, const struct zstat *stat, enum nullness data)
-{
+/* `.data`: with O_EXCL it is made only where there is no data, and the first write is on condition
+ * that there still is none. */
+static void data_probed(struct call *c, int err, const struct zstat *stat, enum nullness data) {
     struct make_op *op = (struct make_op *)c;
     if (err != ZK_OK) {
         call_zk_err(c, err);
@@ -98,8 +93,7 @@ static void data_probed(struct call *c, int err, const struct zstat *stat, enum 
 }
 
 static void make_start(fuse_req_t req, fuse_ino_t parent, const char *name, const char *what,
-                       enum inode_kind kind, const struct fuse_file_info *fi)
-{
+                       enum inode_kind kind, const struct fuse_file_info *fi) {
     struct inode *dir = op_inode(req, parent);
     if (dir == NULL)
         return;
@@ -135,14 +129,12 @@ static void make_start(fuse_req_t req, fuse_ino_t parent, const char *name, cons
     call_track(&op->call, zk_create(fs->zk, &create, on_created, op));
 }
 
-void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
-{
+void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode) {
     (void)mode;
     make_start(req, parent, name, "mkdir", INODE_DIR, NULL);
 }
 
-void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
-{
+void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev) {
     (void)rdev;
     if ((mode & S_IFMT) != S_IFREG && (mode & S_IFMT) != 0)
         fuse_reply_err(req, EPERM);
@@ -151,8 +143,7 @@ void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, 
 }
 
 void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
-               struct fuse_file_info *fi)
-{
+               struct fuse_file_info *fi) {
     (void)mode;
     make_start(req, parent, name, "create", INODE_FILE, fi);
 }

@@ -1,6 +1,6 @@
-/* Open files. OPEN takes the value, READ hands out of it, WRITE commits before it is answered, but for
- * pieces whose size is a multiple of 4,096: they wait for the rest of the value, because that is how
- * tools write a value in pieces, and each commit is seen by others (FUSE.md, rule 9). */
+/* Open files. OPEN takes the value, READ hands out of it, WRITE commits before it is answered, but
+ * for pieces whose size is a multiple of 4,096: they wait for the rest of the value, because that
+ * is how tools write a value in pieces, and each commit is seen by others (FUSE.md, rule 9). */
 #include <errno.h>
 #include <unistd.h>
 
@@ -10,8 +10,7 @@
 
 #define PIECE_BYTES 4096
 
-struct handle *op_file_handle(struct fs *fs, struct inode *inode, struct fuse_file_info *fi)
-{
+struct handle *op_file_handle(struct fs *fs, struct inode *inode, struct fuse_file_info *fi) {
     struct handle *h = handle_new(fs, inode);
     h->writable = (fi->flags & O_ACCMODE) != O_RDONLY;
     h->replace = h->writable && (fi->flags & O_TRUNC) != 0;
@@ -26,8 +25,7 @@ struct open_op {
     struct fuse_file_info fi;
 };
 
-static void on_value(void *ctx, const struct zk_result *res)
-{
+static void on_value(void *ctx, const struct zk_result *res) {
     struct open_op *op = ctx;
     struct call *c = &op->call;
     struct inode *inode = c->inode;
@@ -47,8 +45,7 @@ static void on_value(void *ctx, const struct zk_result *res)
 
 /* With O_TRUNC nothing has to be read: the first write replaces whatever is there, and a truncation
  * without one is committed at RELEASE. */
-void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
-{
+void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
     struct inode *inode = op_inode(req, ino);
     if (inode == NULL)
         return;
@@ -66,8 +63,7 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     call_track(&op->call, zk_get(op_fs(req)->zk, inode_path(inode), on_value, op));
 }
 
-void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
-{
+void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi) {
     (void)ino;
     struct slice view = handle_view(handle_of(fi));
     if (off < 0 || off >= view.len) {
@@ -78,8 +74,7 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse
     fuse_reply_buf(req, (const char *)view.p + off, size < left ? size : left);
 }
 
-void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse_file_info *fi)
-{
+void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse_file_info *fi) {
     (void)ino;
     off_t size = handle_view(handle_of(fi)).len;
     if (whence != SEEK_DATA && whence != SEEK_HOLE)
@@ -91,8 +86,7 @@ void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse
 }
 
 /* The failure of a commit that no request waited for. */
-static int take_errnum(struct handle *h)
-{
+static int take_errnum(struct handle *h) {
     int errnum = h->errnum;
     h->errnum = 0;
     return errnum;
@@ -108,8 +102,7 @@ struct write_op {
     bool hold;
 };
 
-static void write_end(struct call *c)
-{
+static void write_end(struct call *c) {
     struct write_op *op = (struct write_op *)c;
     commit_close(&op->commit);
     blob_unref(op->piece);
@@ -117,8 +110,7 @@ static void write_end(struct call *c)
 
 static void write_done(struct call *c) { call_write(c, ((struct write_op *)c)->piece->len); }
 
-static void write_locked(struct call *c)
-{
+static void write_locked(struct call *c) {
     struct write_op *op = (struct write_op *)c;
     struct handle *h = op->handle;
     int errnum = take_errnum(h);
@@ -135,8 +127,7 @@ static void write_locked(struct call *c)
 }
 
 void op_write(fuse_req_t req, fuse_ino_t ino, const char *p, size_t size, off_t off,
-              struct fuse_file_info *fi)
-{
+              struct fuse_file_info *fi) {
     struct inode *inode = op_inode(req, ino);
     if (inode == NULL)
         return;
@@ -162,8 +153,7 @@ struct settle_op {
     bool close;
 };
 
-static void settle_end(struct call *c)
-{
+static void settle_end(struct call *c) {
     struct settle_op *op = (struct settle_op *)c;
     commit_close(&op->commit);
     if (op->close) {
@@ -172,16 +162,14 @@ static void settle_end(struct call *c)
     }
 }
 
-static void on_sync(void *ctx, const struct zk_result *res)
-{
+static void on_sync(void *ctx, const struct zk_result *res) {
     if (res->err != ZK_OK)
         call_zk_err(ctx, res->err);
     else
         call_err(ctx, 0);
 }
 
-static void settle_rest(struct call *c)
-{
+static void settle_rest(struct call *c) {
     struct settle_op *op = (struct settle_op *)c;
     if (op->sync)
         call_track(c, zk_sync(c->fs->zk, inode_path(c->inode), on_sync, op));
@@ -189,8 +177,7 @@ static void settle_rest(struct call *c)
         call_err(c, 0);
 }
 
-static void settle_locked(struct call *c)
-{
+static void settle_locked(struct call *c) {
     struct settle_op *op = (struct settle_op *)c;
     struct handle *h = op->handle;
     int errnum = take_errnum(h);
@@ -203,8 +190,7 @@ static void settle_locked(struct call *c)
 }
 
 static struct settle_op *settle_new(fuse_req_t req, fuse_ino_t ino, const char *what,
-                                    struct fuse_file_info *fi)
-{
+                                    struct fuse_file_info *fi) {
     struct inode *inode = op_inode(req, ino);
     if (inode == NULL)
         return NULL;
@@ -216,8 +202,7 @@ static struct settle_op *settle_new(fuse_req_t req, fuse_ino_t ino, const char *
 
 /* Any close(2) of the descriptor, bash's dup2 before `echo` writes included: so this is not yet the
  * end, and a truncation goes on waiting for its write. */
-void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
-{
+void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
     struct handle *h = handle_of(fi);
     if (!h->held && h->errnum == 0 && h->owner == NULL) {
         fuse_reply_err(req, 0);
@@ -228,8 +213,7 @@ void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
         handle_lock(&op->call, h, settle_locked);
 }
 
-void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
-{
+void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi) {
     (void)datasync;
     struct settle_op *op = settle_new(req, ino, "fsync", fi);
     if (op == NULL)
@@ -239,8 +223,7 @@ void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_inf
     handle_lock(&op->call, op->handle, settle_locked);
 }
 
-void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
-{
+void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
     struct handle *h = handle_of(fi);
     if (!h->held && !h->truncate && h->owner == NULL) {
         handle_close(h);

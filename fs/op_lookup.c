@@ -11,10 +11,11 @@
 #include "fs/ops.h"
 #include "fs/probe.h"
 
-struct fs *op_fs(fuse_req_t req) { return fuse_req_userdata(req); }
+struct fs *op_fs(fuse_req_t req) {
+    return fuse_req_userdata(req);
+}
 
-struct inode *op_inode(fuse_req_t req, fuse_ino_t ino)
-{
+struct inode *op_inode(fuse_req_t req, fuse_ino_t ino) {
     struct inode *inode = inode_find(&op_fs(req)->inodes, ino);
     if (inode == NULL)
         fuse_reply_err(req, ESTALE);
@@ -22,8 +23,7 @@ struct inode *op_inode(fuse_req_t req, fuse_ino_t ino)
 }
 
 enum inode_kind op_shape(struct call *c, struct slice path, const struct zstat *stat,
-                         enum nullness data)
-{
+                         enum nullness data) {
     struct fs *fs = c->fs;
     int64_t now = (int64_t)uv_now(fs->loop);
     if (inode_kind_of(stat, data) == INODE_DIR)
@@ -37,8 +37,7 @@ enum inode_kind op_shape(struct call *c, struct slice path, const struct zstat *
     return INODE_FILE;
 }
 
-bool op_data_is_new(struct call *c, const struct zstat *stat)
-{
+bool op_data_is_new(struct call *c, const struct zstat *stat) {
     pid_t pid = call_pid(c);
     if (stat->data_length > 0)
         return false;
@@ -50,8 +49,7 @@ bool op_data_is_new(struct call *c, const struct zstat *stat)
 }
 
 void op_reply_entry(struct call *c, struct slice path, enum inode_kind kind,
-                    const struct zstat *stat, enum nullness data)
-{
+                    const struct zstat *stat, enum nullness data) {
     struct stat attr;
     struct inode *inode = inode_get(&c->fs->inodes, path, kind, stat, data);
     inode_attr(c->fs, path, kind, stat, &attr);
@@ -65,15 +63,13 @@ struct lookup_op {
     bool own_data; /* `.data` is asked for */
 };
 
-static void lookup_end(struct call *c)
-{
+static void lookup_end(struct call *c) {
     struct lookup_op *op = (struct lookup_op *)c;
     probe_close(&op->probe);
     buf_close(&op->path);
 }
 
-static void lookup_probed(struct call *c, int err, const struct zstat *stat, enum nullness data)
-{
+static void lookup_probed(struct call *c, int err, const struct zstat *stat, enum nullness data) {
     struct lookup_op *op = (struct lookup_op *)c;
     struct slice path = op_slice(&op->path);
     if (err != ZK_OK)
@@ -86,8 +82,7 @@ static void lookup_probed(struct call *c, int err, const struct zstat *stat, enu
         op_reply_entry(c, path, INODE_DATA, stat, data);
 }
 
-void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
-{
+void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name) {
     struct inode *dir = op_inode(req, parent);
     if (dir == NULL)
         return;
@@ -108,8 +103,7 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
     probe_start(&op->probe, &op->call, op_slice(&op->path), lookup_probed);
 }
 
-void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t count)
-{
+void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t count) {
     struct inode_table *t = &op_fs(req)->inodes;
     struct inode *inode = inode_find(t, ino);
     if (inode != NULL)
@@ -117,8 +111,7 @@ void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t count)
     fuse_reply_none(req);
 }
 
-void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
-{
+void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets) {
     struct inode_table *t = &op_fs(req)->inodes;
     for (size_t i = 0; i < count; i++) {
         struct inode *inode = inode_find(t, forgets[i].ino);
@@ -136,8 +129,7 @@ struct attr_op {
 static void attr_end(struct call *c) { probe_close(&((struct attr_op *)c)->probe); }
 
 /* The size that descriptors of this mount have made and not committed yet. */
-static void add_held_size(const struct inode *inode, struct stat *attr)
-{
+static void add_held_size(const struct inode *inode, struct stat *attr) {
     for (const struct handle *h = inode->handles; h != NULL; h = h->next)
         if (h->held || h->truncate) {
             attr->st_size = handle_view(h).len;
@@ -146,8 +138,7 @@ static void add_held_size(const struct inode *inode, struct stat *attr)
 }
 
 /* The znode is gone, or another has its name. Open descriptors go on with what they have. */
-static void attr_gone(struct call *c, int errnum)
-{
+static void attr_gone(struct call *c, int errnum) {
     struct inode *inode = c->inode;
     if (inode->handles == NULL) {
         call_err(c, errnum);
@@ -160,8 +151,7 @@ static void attr_gone(struct call *c, int errnum)
     call_attr(c, &attr);
 }
 
-static void attr_probed(struct call *c, int err, const struct zstat *stat, enum nullness data)
-{
+static void attr_probed(struct call *c, int err, const struct zstat *stat, enum nullness data) {
     struct inode *inode = c->inode;
     if (err == ZK_NONODE) {
         attr_gone(c, ENOENT);
@@ -182,25 +172,22 @@ static void attr_probed(struct call *c, int err, const struct zstat *stat, enum 
     call_attr(c, &attr);
 }
 
-void op_reply_attr(fuse_req_t req, struct inode *inode)
-{
+void op_reply_attr(fuse_req_t req, struct inode *inode) {
     struct attr_op *op = call_new(op_fs(req), req, "getattr", inode, sizeof *op, attr_end);
     if (op != NULL)
         probe_start(&op->probe, &op->call, inode_path(inode), attr_probed);
 }
 
-void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
-{
+void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
     (void)fi;
     struct inode *inode = op_inode(req, ino);
     if (inode != NULL)
         op_reply_attr(req, inode);
 }
 
-/* Modes protect nothing here, the ACL does, and only the server knows it. But a file without x bits is no
- * program, for root neither. */
-void op_access(fuse_req_t req, fuse_ino_t ino, int mask)
-{
+/* Modes protect nothing here, the ACL does, and only the server knows it. But a file without x bits
+ * is no program, for root neither. */
+void op_access(fuse_req_t req, fuse_ino_t ino, int mask) {
     struct inode *inode = op_inode(req, ino);
     if (inode == NULL)
         return;
@@ -210,10 +197,9 @@ void op_access(fuse_req_t req, fuse_ino_t ino, int mask)
         fuse_reply_err(req, (mask & X_OK) != 0 && inode->kind != INODE_DIR ? EACCES : 0);
 }
 
-/* The server tells no sizes. These are numbers with which installers and file managers find room for
- * any value; f_namelen has to be true (they refuse a rename otherwise). */
-void op_statfs(fuse_req_t req, fuse_ino_t ino)
-{
+/* The server tells no sizes. These are numbers with which installers and file managers find room
+ * for any value; f_namelen has to be true (they refuse a rename otherwise). */
+void op_statfs(fuse_req_t req, fuse_ino_t ino) {
     (void)ino;
     struct statvfs st = {
         .f_bsize = 4096,

@@ -12,23 +12,20 @@ struct remove_op {
     pid_t pid;
 };
 
-static void remove_end(struct call *c)
-{
+static void remove_end(struct call *c) {
     struct remove_op *op = (struct remove_op *)c;
     probe_close(&op->probe);
     buf_close(&op->path);
 }
 
 /* The parent may have lost its last child: `rm -r` goes on as with a directory (mark.h). */
-static void note_removed(struct remove_op *op)
-{
+static void note_removed(struct remove_op *op) {
     struct fs *fs = op->call.fs;
     mark_set(&fs->marks, MARK_EMPTIED, inode_path(op->call.inode), op->pid,
              (int64_t)uv_now(fs->loop));
 }
 
-static void on_unlinked(void *ctx, const struct zk_result *res)
-{
+static void on_unlinked(void *ctx, const struct zk_result *res) {
     struct remove_op *op = ctx;
     struct call *c = &op->call;
     if (res->err == ZK_NOTEMPTY) {
@@ -41,8 +38,7 @@ static void on_unlinked(void *ctx, const struct zk_result *res)
     }
 }
 
-static void on_data_nulled(void *ctx, const struct zk_result *res)
-{
+static void on_data_nulled(void *ctx, const struct zk_result *res) {
     struct remove_op *op = ctx;
     struct fs *fs = op->call.fs;
     if (res->err != ZK_OK) {
@@ -57,8 +53,7 @@ static void on_data_nulled(void *ctx, const struct zk_result *res)
  * version makes look and deletion one. */
 static void rmdir_probed(struct call *c, int err, const struct zstat *stat, enum nullness data);
 
-static void on_rmdir(void *ctx, const struct zk_result *res)
-{
+static void on_rmdir(void *ctx, const struct zk_result *res) {
     struct remove_op *op = ctx;
     struct call *c = &op->call;
     if (res->err == ZK_BADVERSION) {
@@ -71,8 +66,7 @@ static void on_rmdir(void *ctx, const struct zk_result *res)
     }
 }
 
-static void rmdir_probed(struct call *c, int err, const struct zstat *stat, enum nullness data)
-{
+static void rmdir_probed(struct call *c, int err, const struct zstat *stat, enum nullness data) {
     struct remove_op *op = (struct remove_op *)c;
     (void)data;
     if (err != ZK_OK)
@@ -84,8 +78,7 @@ static void rmdir_probed(struct call *c, int err, const struct zstat *stat, enum
 }
 
 static struct remove_op *remove_start(fuse_req_t req, fuse_ino_t parent, const char *name,
-                                      const char *what, enum op_child *ret_child)
-{
+                                      const char *what, enum op_child *ret_child) {
     struct inode *dir = op_inode(req, parent);
     if (dir == NULL)
         return NULL;
@@ -106,8 +99,7 @@ static struct remove_op *remove_start(fuse_req_t req, fuse_ino_t parent, const c
     return op;
 }
 
-void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
-{
+void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name) {
     enum op_child child;
     struct remove_op *op = remove_start(req, parent, name, "unlink", &child);
     if (op == NULL)
@@ -120,8 +112,7 @@ void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
         call_track(&op->call, zk_delete(zk, path, -1, on_unlinked, op));
 }
 
-void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
-{
+void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name) {
     enum op_child child;
     struct remove_op *op = remove_start(req, parent, name, "rmdir", &child);
     if (op == NULL)

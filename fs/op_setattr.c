@@ -1,4 +1,5 @@
-/* truncate(2) and fallocate(2), committed at once; chmod, chown and utimens, which change nothing. */
+/* truncate(2) and fallocate(2), committed at once; chmod, chown and utimens, which change nothing.
+ */
 #include <errno.h>
 
 #include "common/mem.h"
@@ -22,8 +23,7 @@ struct resize_op {
 static void resize_end(struct call *c) { commit_close(&((struct resize_op *)c)->commit); }
 
 /* The answer of SETATTR has the attributes. The request goes over to a call of its own. */
-static void answer_attr(struct call *c)
-{
+static void answer_attr(struct call *c) {
     fuse_req_t req = c->req;
     struct inode *inode = c->inode;
     fuse_req_interrupt_func(req, NULL, NULL);
@@ -32,8 +32,7 @@ static void answer_attr(struct call *c)
     call_err(c, 0);
 }
 
-static void resize_done(struct call *c)
-{
+static void resize_done(struct call *c) {
     struct resize_op *op = (struct resize_op *)c;
     if (op->grow_only)
         call_err(c, 0);
@@ -41,8 +40,7 @@ static void resize_done(struct call *c)
         answer_attr(c);
 }
 
-static void resize_locked(struct call *c)
-{
+static void resize_locked(struct call *c) {
     struct resize_op *op = (struct resize_op *)c;
     struct handle *h = op->handle;
     off_t have = handle_view(h).len;
@@ -61,8 +59,7 @@ static void resize_locked(struct call *c)
 }
 
 static void resize_start(fuse_req_t req, struct inode *inode, struct handle *h, off_t size,
-                         bool grow_only)
-{
+                         bool grow_only) {
     struct resize_op *op = call_new(op_fs(req), req, "truncate", inode, sizeof *op, resize_end);
     if (op == NULL)
         return;
@@ -81,8 +78,7 @@ struct cut_op {
 
 static void cut_got(void *ctx, const struct zk_result *res);
 
-static void cut_set(void *ctx, const struct zk_result *res)
-{
+static void cut_set(void *ctx, const struct zk_result *res) {
     struct cut_op *op = ctx;
     struct call *c = &op->call;
     if (res->err == ZK_BADVERSION)
@@ -93,8 +89,7 @@ static void cut_set(void *ctx, const struct zk_result *res)
         answer_attr(c);
 }
 
-static void cut_got(void *ctx, const struct zk_result *res)
-{
+static void cut_got(void *ctx, const struct zk_result *res) {
     struct cut_op *op = ctx;
     struct call *c = &op->call;
     if (res->err != ZK_OK) {
@@ -115,8 +110,7 @@ static void cut_got(void *ctx, const struct zk_result *res)
     mem_free(value);
 }
 
-static void cut_start(fuse_req_t req, struct inode *inode, off_t size)
-{
+static void cut_start(fuse_req_t req, struct inode *inode, off_t size) {
     struct fs *fs = op_fs(req);
     struct slice path = inode_path(inode);
     if (size < 0 || size > (off_t)fs_value_max(fs, (size_t)path.len)) {
@@ -134,8 +128,7 @@ static void cut_start(fuse_req_t req, struct inode *inode, off_t size)
 }
 
 void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
-                struct fuse_file_info *fi)
-{
+                struct fuse_file_info *fi) {
     struct inode *inode = op_inode(req, ino);
     if (inode == NULL)
         return;
@@ -156,8 +149,7 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 
 /* Mode 0 makes sure of the size; KEEP_SIZE (1) asks for room, of which there is no notion here. */
 void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
-                  struct fuse_file_info *fi)
-{
+                  struct fuse_file_info *fi) {
     struct inode *inode = op_inode(req, ino);
     if (inode == NULL)
         return;

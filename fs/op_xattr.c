@@ -1,7 +1,7 @@
-/* Extended attributes. `user.zk.*` answers getxattr and is not listed, so that `cp -a` has nothing to
- * copy and stays quiet; `user.zk.acl` can be set. Every other name is absent (ENODATA), and setting one
- * is refused with EOPNOTSUPP, as on a filesystem without extended attributes: tools that copy them along
- * (cp -a, rsync -X, tar --xattrs) know that answer. */
+/* Extended attributes. `user.zk.*` answers getxattr and is not listed, so that `cp -a` has nothing
+ * to copy and stays quiet; `user.zk.acl` can be set. Every other name is absent (ENODATA), and
+ * setting one is refused with EOPNOTSUPP, as on a filesystem without extended attributes: tools
+ * that copy them along (cp -a, rsync -X, tar --xattrs) know that answer. */
 #include <errno.h>
 #include <string.h>
 
@@ -51,16 +51,14 @@ static const struct field fields[] = {
 };
 #define FIELD_COUNT (sizeof fields / sizeof fields[0])
 
-static void print_field(struct buf *out, const struct field *f, const struct zstat *stat)
-{
+static void print_field(struct buf *out, const struct field *f, const struct zstat *stat) {
     if (f->hex)
         buf_printf(out, "0x%llx", (unsigned long long)f->get(stat));
     else
         buf_printf(out, "%lld", (long long)f->get(stat));
 }
 
-static void print_stat(struct buf *out, const struct zstat *stat)
-{
+static void print_stat(struct buf *out, const struct zstat *stat) {
     for (size_t i = 0; i < FIELD_COUNT; i++) {
         if (!fields[i].in_stat)
             continue;
@@ -70,8 +68,7 @@ static void print_stat(struct buf *out, const struct zstat *stat)
     }
 }
 
-static const struct field *find_field(const char *name)
-{
+static const struct field *find_field(const char *name) {
     for (size_t i = 0; i < FIELD_COUNT; i++)
         if (strcmp(fields[i].name, name) == 0)
             return &fields[i];
@@ -84,14 +81,12 @@ struct xattr_op {
     size_t size;               /* of the caller's buffer */
 };
 
-static void reply(struct xattr_op *op, struct buf *out)
-{
+static void reply(struct xattr_op *op, struct buf *out) {
     call_xattr(&op->call, out->data, out->len, op->size);
     buf_close(out);
 }
 
-static void on_stat(void *ctx, const struct zk_result *res)
-{
+static void on_stat(void *ctx, const struct zk_result *res) {
     struct xattr_op *op = ctx;
     if (res->err != ZK_OK) {
         call_zk_err(&op->call, res->err);
@@ -105,8 +100,7 @@ static void on_stat(void *ctx, const struct zk_result *res)
     reply(op, &out);
 }
 
-static void on_acl(void *ctx, const struct zk_result *res)
-{
+static void on_acl(void *ctx, const struct zk_result *res) {
     struct xattr_op *op = ctx;
     if (res->err != ZK_OK) {
         call_zk_err(&op->call, res->err);
@@ -117,8 +111,7 @@ static void on_acl(void *ctx, const struct zk_result *res)
     reply(op, &out);
 }
 
-static void reply_now(fuse_req_t req, struct slice value, size_t size)
-{
+static void reply_now(fuse_req_t req, struct slice value, size_t size) {
     if (size == 0)
         fuse_reply_xattr(req, (size_t)value.len);
     else if ((size_t)value.len > size)
@@ -127,8 +120,7 @@ static void reply_now(fuse_req_t req, struct slice value, size_t size)
         fuse_reply_buf(req, (const char *)value.p, (size_t)value.len);
 }
 
-void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
-{
+void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size) {
     struct inode *inode = op_inode(req, ino);
     if (inode == NULL)
         return;
@@ -155,19 +147,18 @@ void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
     op->field = field;
     op->size = size;
     struct zk *zk = op_fs(req)->zk;
-    call_track(&op->call, acl ? zk_get_acl(zk, path, on_acl, op) : zk_exists(zk, path, on_stat, op));
+    call_track(&op->call,
+               acl ? zk_get_acl(zk, path, on_acl, op) : zk_exists(zk, path, on_stat, op));
 }
 
-static void on_acl_set(void *ctx, const struct zk_result *res)
-{
+static void on_acl_set(void *ctx, const struct zk_result *res) {
     if (res->err != ZK_OK)
         call_zk_err(ctx, res->err);
     else
         call_err(ctx, 0);
 }
 
-static void set_acl(fuse_req_t req, struct inode *inode, struct slice text)
-{
+static void set_acl(fuse_req_t req, struct inode *inode, struct slice text) {
     const char *why;
     while (text.len > 0 && (text.p[text.len - 1] == '\n' || text.p[text.len - 1] == '\0'))
         text.len--; /* what `$(…)` did not strip, and C strings */
@@ -184,8 +175,7 @@ static void set_acl(fuse_req_t req, struct inode *inode, struct slice text)
 
 /* XATTR_CREATE on an attribute that is always there fails, as setxattr(2) says. */
 void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size,
-                 int flags)
-{
+                 int flags) {
     struct inode *inode = op_inode(req, ino);
     if (inode == NULL)
         return;
@@ -199,14 +189,12 @@ void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *v
         fuse_reply_err(req, EOPNOTSUPP);
 }
 
-void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
-{
+void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size) {
     if (op_inode(req, ino) != NULL)
         reply_now(req, (struct slice){NULL, 0}, size);
 }
 
-void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
-{
+void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name) {
     if (op_inode(req, ino) != NULL)
         fuse_reply_err(req, strncmp(name, PREFIX, strlen(PREFIX)) == 0 ? EPERM : ENODATA);
 }

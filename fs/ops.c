@@ -11,16 +11,14 @@
 /* xid and type, the lengths of path and data, the version. */
 #define SET_OVERHEAD 20u
 
-size_t fs_value_max(const struct fs *fs, size_t path_len)
-{
+size_t fs_value_max(const struct fs *fs, size_t path_len) {
     size_t frame = (size_t)fs->opt->max_frame_bytes;
     size_t overhead = SET_OVERHEAD + path_len;
     return frame > overhead ? frame - overhead : 0;
 }
 
 enum op_child op_child(const struct fs *fs, const struct inode *dir, const char *name,
-                       struct buf *ret_path)
-{
+                       struct buf *ret_path) {
     struct slice znode_name, path = inode_path(dir);
     buf_init(ret_path, 0);
     switch (name_read(name, dir == fs->inodes.root, &znode_name)) {
@@ -39,8 +37,7 @@ enum op_child op_child(const struct fs *fs, const struct inode *dir, const char 
     return CHILD_INVALID;
 }
 
-int op_child_errno(enum op_child child)
-{
+int op_child_errno(enum op_child child) {
     switch (child) {
     case CHILD_ZNODE:
     case CHILD_DATA:
@@ -55,42 +52,37 @@ int op_child_errno(enum op_child child)
     return EINVAL;
 }
 
-static void op_init(void *userdata, struct fuse_conn_info *conn)
-{
+static void op_init(void *userdata, struct fuse_conn_info *conn) {
     struct fs *fs = userdata;
     fuse_uv_negotiate(conn);
     fs->on_init(fs);
 }
 
-static void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
-{
+static void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name) {
     (void)target, (void)parent, (void)name;
     fuse_reply_err(req, EPERM);
 }
 
-static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_parent, const char *new_name)
-{
+static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_parent, const char *new_name) {
     (void)ino, (void)new_parent, (void)new_name;
     fuse_reply_err(req, EPERM);
 }
 
 /* Nothing here is a symbolic link. */
-static void op_readlink(fuse_req_t req, fuse_ino_t ino)
-{
+static void op_readlink(fuse_req_t req, fuse_ino_t ino) {
     (void)ino;
     fuse_reply_err(req, EINVAL);
 }
 
 static void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg,
                      struct fuse_file_info *fi, unsigned flags, const void *in, size_t in_size,
-                     size_t out_size)
-{
+                     size_t out_size) {
     (void)ino, (void)cmd, (void)arg, (void)fi, (void)flags, (void)in, (void)in_size, (void)out_size;
     fuse_reply_err(req, ENOTTY);
 }
 
-/* Left out on purpose, for the kernel then does them itself: flock, getlk and setlk (locks hold on this
- * host), poll (always ready), copy_file_range (read and write), bmap (no device). */
+/* Left out on purpose, for the kernel then does them itself: flock, getlk and setlk (locks hold on
+ * this host), poll (always ready), copy_file_range (read and write), bmap (no device). */
 const struct fuse_lowlevel_ops op_table = {
     .init = op_init,
     .lookup = op_lookup,

@@ -1,6 +1,6 @@
-/* The FUSE operations: one function each, `op_NAME` as struct fuse_lowlevel_ops names them. They answer
- * at once or start a call. op_table (ops.c) has them all; what is not supported answers the errno that
- * DESIGN section 2 gives it, never ENOSYS by accident. */
+/* The FUSE operations: one function each, `op_NAME` as struct fuse_lowlevel_ops names them. They
+ * answer at once or start a call. op_table (ops.c) has them all; what is not supported answers the
+ * errno that DESIGN section 2 gives it, never ENOSYS by accident. */
 #ifndef ZKFS_FS_OPS_H
 #define ZKFS_FS_OPS_H
 
@@ -31,10 +31,10 @@ int op_child_errno(enum op_child child);
 /* What a znode is shown as to the process of the call. */
 enum inode_kind op_shape(struct call *c, struct slice path, const struct zstat *stat,
                          enum nullness data);
-/* Whether `.data` of the call's directory, which is always there, does not exist for this LOOKUP, for
- * it has no data and the caller is about to create it with O_EXCL, as cp -a and tar do when they fill a
- * directory. Where that cannot be told from the caller (caller.h), it is taken for granted of the process
- * that has made the directory, or has just unlinked `.data`. */
+/* Whether `.data` of the call's directory, which is always there, does not exist for this LOOKUP,
+ * for it has no data and the caller is about to create it with O_EXCL, as cp -a and tar do when
+ * they fill a directory. Where that cannot be told from the caller (caller.h), it is taken for
+ * granted of the process that has made the directory, or has just unlinked `.data`. */
 bool op_data_is_new(struct call *c, const struct zstat *stat);
 /* Answers with the znode's entry in this shape. */
 void op_reply_entry(struct call *c, struct slice path, enum inode_kind kind,
@@ -42,8 +42,7 @@ void op_reply_entry(struct call *c, struct slice path, enum inode_kind kind,
 /* Answers a request with the attributes of an inode. */
 void op_reply_attr(fuse_req_t req, struct inode *inode);
 
-static inline struct slice op_slice(const struct buf *b)
-{
+static inline struct slice op_slice(const struct buf *b) {
     return (struct slice){b->data, (int32_t)b->len};
 }
 

@@ -44,8 +44,7 @@ static const char usage[] =
 static const char *fail(const char **ret_why, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 
-static const char *fail(const char **ret_why, const char *fmt, ...)
-{
+static const char *fail(const char **ret_why, const char *fmt, ...) {
     static char text[512];
     va_list ap;
     va_start(ap, fmt);
@@ -56,8 +55,7 @@ static const char *fail(const char **ret_why, const char *fmt, ...)
 }
 
 /* A whole number in [min, max]. */
-static bool parse_number(const char *s, int base, long long min, long long max, long long *ret)
-{
+static bool parse_number(const char *s, int base, long long min, long long max, long long *ret) {
     char *end;
     errno = 0;
     long long n = strtoll(s, &end, base);
@@ -68,8 +66,7 @@ static bool parse_number(const char *s, int base, long long min, long long max, 
 }
 
 /* Seconds, with a fraction if need be, in milliseconds. */
-static bool parse_seconds(const char *s, int32_t *ret_ms)
-{
+static bool parse_seconds(const char *s, int32_t *ret_ms) {
     char *end;
     double n = strtod(s, &end);
     if (*s == '\0' || *end != '\0' || !(n >= 0.001 && n <= SECONDS_MAX))
@@ -78,23 +75,26 @@ static bool parse_seconds(const char *s, int32_t *ret_ms)
     return true;
 }
 
-static bool set_timeo(struct options *opt, const char *v) { return parse_seconds(v, &opt->timeo_ms); }
-static bool set_timeout(struct options *opt, const char *v)
-{
+static bool set_timeo(struct options *opt, const char *v) {
+    return parse_seconds(v, &opt->timeo_ms);
+}
+static bool set_timeout(struct options *opt, const char *v) {
     return parse_seconds(v, &opt->session_timeout_ms);
 }
 static bool set_hard(struct options *opt, const char *v) { return (void)v, opt->hard = true; }
-static bool set_other(struct options *opt, const char *v) { return (void)v, opt->allow_other = true; }
-static bool set_no_other(struct options *opt, const char *v)
-{
+static bool set_other(struct options *opt, const char *v) {
+    return (void)v, opt->allow_other = true;
+}
+static bool set_no_other(struct options *opt, const char *v) {
     (void)v;
     opt->allow_other = false;
     return true;
 }
-static bool set_strict(struct options *opt, const char *v) { return (void)v, opt->strict_modes = true; }
+static bool set_strict(struct options *opt, const char *v) {
+    return (void)v, opt->strict_modes = true;
+}
 
-static bool set_uid(struct options *opt, const char *v)
-{
+static bool set_uid(struct options *opt, const char *v) {
     long long n;
     if (!parse_number(v, 10, 0, UINT32_MAX - 1, &n))
         return false;
@@ -102,8 +102,7 @@ static bool set_uid(struct options *opt, const char *v)
     return true;
 }
 
-static bool set_gid(struct options *opt, const char *v)
-{
+static bool set_gid(struct options *opt, const char *v) {
     long long n;
     if (!parse_number(v, 10, 0, UINT32_MAX - 1, &n))
         return false;
@@ -111,8 +110,7 @@ static bool set_gid(struct options *opt, const char *v)
     return true;
 }
 
-static bool set_umask(struct options *opt, const char *v)
-{
+static bool set_umask(struct options *opt, const char *v) {
     long long n;
     if (!parse_number(v, 8, 0, 0777, &n))
         return false;
@@ -120,8 +118,7 @@ static bool set_umask(struct options *opt, const char *v)
     return true;
 }
 
-static bool set_maxbuffer(struct options *opt, const char *v)
-{
+static bool set_maxbuffer(struct options *opt, const char *v) {
     long long n;
     if (!parse_number(v, 10, 1024, 1 << 30, &n))
         return false;
@@ -129,8 +126,7 @@ static bool set_maxbuffer(struct options *opt, const char *v)
     return true;
 }
 
-static bool set_acl(struct options *opt, const char *v)
-{
+static bool set_acl(struct options *opt, const char *v) {
     const char *why;
     struct blob *acl = acl_parse(slice_from_str(v), &why);
     if (acl == NULL)
@@ -140,8 +136,7 @@ static bool set_acl(struct options *opt, const char *v)
     return true;
 }
 
-static bool set_path(char **at, const char *v)
-{
+static bool set_path(char **at, const char *v) {
     mem_free(*at);
     *at = mem_strdup(v);
     return *v != '\0';
@@ -152,7 +147,7 @@ static bool set_log(struct options *opt, const char *v) { return set_path(&opt->
 
 static const struct option_def {
     const char *name;
-    bool value; /* NAME=VALUE */
+    bool value;                                          /* NAME=VALUE */
     bool (*set)(struct options *opt, const char *value); /* false: not a good value */
 } option_defs[] = {
     {"timeo", true, set_timeo},
@@ -171,24 +166,22 @@ static const struct option_def {
 };
 
 /* For the kernel, as they are. */
-static const char *const kernel_words[] = {"ro",     "rw",    "suid", "nosuid", "dev",
-                                           "nodev",  "exec",  "noexec", "sync", "async",
-                                           "dirsync", "noatime", "atime", NULL};
+static const char *const kernel_words[] = {"ro",      "rw",      "suid",   "nosuid", "dev",
+                                           "nodev",   "exec",    "noexec", "sync",   "async",
+                                           "dirsync", "noatime", "atime",  NULL};
 /* For mount(8) and systemd, nothing to do here. */
-static const char *const ignored_words[] = {"defaults", "auto",   "noauto", "user",  "nouser",
-                                            "users",    "nofail", "_netdev", "owner", "group",
-                                            "relatime", "norelatime", "strictatime", NULL};
+static const char *const ignored_words[] = {
+    "defaults", "auto",  "noauto", "user",     "nouser",     "users",       "nofail",
+    "_netdev",  "owner", "group",  "relatime", "norelatime", "strictatime", NULL};
 
-static bool in_list(const char *const *list, const char *word)
-{
+static bool in_list(const char *const *list, const char *word) {
     for (; *list != NULL; list++)
         if (strcmp(*list, word) == 0)
             return true;
     return false;
 }
 
-static bool apply_word(struct options *opt, const char *word, const char **ret_why)
-{
+static bool apply_word(struct options *opt, const char *word, const char **ret_why) {
     const char *eq = strchr(word, '=');
     size_t len = eq != NULL ? (size_t)(eq - word) : strlen(word);
     for (size_t i = 0; i < sizeof option_defs / sizeof option_defs[0]; i++) {
@@ -217,8 +210,7 @@ static bool apply_word(struct options *opt, const char *word, const char **ret_w
 }
 
 /* Words are separated by commas; a backslash takes the next character as it is. */
-static bool apply_words(struct options *opt, const char *text, const char **ret_why)
-{
+static bool apply_words(struct options *opt, const char *text, const char **ret_why) {
     char *word = mem_alloc(strlen(text) + 1);
     bool ok = true;
     while (ok && *text != '\0') {
@@ -239,8 +231,7 @@ static bool apply_words(struct options *opt, const char *text, const char **ret_
 }
 
 /* HOST:PORT[,HOST:PORT…][/ROOT]: hosts have no slash, so the first one begins the root. */
-static bool set_source(struct options *opt, const char *source, const char **ret_why)
-{
+static bool set_source(struct options *opt, const char *source, const char **ret_why) {
     const char *slash = strchr(source, '/');
     size_t len = slash != NULL ? (size_t)(slash - source) : strlen(source);
     if (len == 0) {
@@ -260,10 +251,9 @@ static bool set_source(struct options *opt, const char *source, const char **ret
     return why == NULL;
 }
 
-/* Absolute, for the working directory changes. What a frontend that was killed left mounted is taken
- * away first: nothing can be reached through it any more. */
-static bool set_mountpoint(struct options *opt, const char *given, const char **ret_why)
-{
+/* Absolute, for the working directory changes. What a frontend that was killed left mounted is
+ * taken away first: nothing can be reached through it any more. */
+static bool set_mountpoint(struct options *opt, const char *given, const char **ret_why) {
     struct stat st;
     if (stat(given, &st) != 0 && errno == ENOTCONN && umount2(given, MNT_DETACH) != 0) {
         fail(ret_why, "%s is a dead mount: fusermount3 -uz %s first", given, given);
@@ -282,8 +272,7 @@ static bool set_mountpoint(struct options *opt, const char *given, const char **
     return S_ISDIR(st.st_mode);
 }
 
-static void set_defaults(struct options *opt)
-{
+static void set_defaults(struct options *opt) {
     *opt = (struct options){
         .session_timeout_ms = SESSION_TIMEOUT_MS,
         .max_frame_bytes = JUTE_MAXBUFFER_DEFAULT,
@@ -296,8 +285,7 @@ static void set_defaults(struct options *opt)
 }
 
 static enum options_result check_all(struct options *opt, char **words, int count,
-                                     const char **ret_why)
-{
+                                     const char **ret_why) {
     if (count != 2) {
         fail(ret_why, "%s (zkfs -h tells how to call it)",
              count < 2 ? "a server and a mountpoint are needed" : "too many arguments");
@@ -311,8 +299,7 @@ static enum options_result check_all(struct options *opt, char **words, int coun
 }
 
 enum options_result options_parse(struct options *ret_opt, int argc, char **argv,
-                                  const char **ret_why)
-{
+                                  const char **ret_why) {
     set_defaults(ret_opt);
     char *words[3];
     int count = 0;
@@ -347,8 +334,7 @@ enum options_result options_parse(struct options *ret_opt, int argc, char **argv
     return check_all(ret_opt, words, count, ret_why);
 }
 
-void options_close(struct options *opt)
-{
+void options_close(struct options *opt) {
     mem_free(opt->source);
     mem_free(opt->servers);
     mem_free(opt->root);
@@ -361,8 +347,7 @@ void options_close(struct options *opt)
 
 /* One line, without its end. False when it has no colon. */
 static bool add_auth_line(char *line, void (*add)(void *ctx, const char *scheme, struct slice auth),
-                          void *ctx)
-{
+                          void *ctx) {
     line += strspn(line, " \t");
     if (*line == '#' || *line == '\0')
         return true;
@@ -376,8 +361,7 @@ static bool add_auth_line(char *line, void (*add)(void *ctx, const char *scheme,
 
 bool options_read_auth(const char *file,
                        void (*add)(void *ctx, const char *scheme, struct slice auth), void *ctx,
-                       const char **ret_why)
-{
+                       const char **ret_why) {
     FILE *f = fopen(file, "re");
     if (f == NULL) {
         fail(ret_why, "auth file %s: %s", file, strerror(errno));

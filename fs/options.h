@@ -24,9 +24,9 @@ struct options {
     uid_t uid;
     gid_t gid;
     mode_t umask;
-    struct blob *acl; /* of new znodes; never NULL */
-    char *auth_file;  /* NULL: none */
-    char *log_file;   /* NULL: none */
+    struct blob *acl;       /* of new znodes; never NULL */
+    char *auth_file;        /* NULL: none */
+    char *log_file;         /* NULL: none */
     struct buf kernel_opts; /* comma separated, for libfuse */
 };
 
