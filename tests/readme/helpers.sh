@@ -70,7 +70,7 @@ expect "mount.zkfs takes out what is meant for mount(8)" 0 '' helper "127.0.0.1:
 expect "and mounts a subtree" 0 '^8080$' cat "$work/helper mount/port"
 fails "zkfs-down does not touch a mount that zkfs-up did not make" "${downs[@]}" "$work/helper mount"
 holds "umount ends it" umount "$work/helper mount"
-expect "mount.zkfs hands a wrong option on" 1 'unknown option' helper "127.0.0.1:$port" "$work/helper mount" -o frob
+expect "mount.zkfs hands a wrong option on" 2 'unknown option' helper "127.0.0.1:$port" "$work/helper mount" -o frob
 expect "zkfs-down of one leaves the replica to the other" 0 'the replicas go on' "${downs[@]}" "$work/zk2"
 expect "which goes on" 0 '^8080$' cat "$point/app/port"
 
