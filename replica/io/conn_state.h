@@ -11,6 +11,8 @@
 /* uthash's memory comes from the one allocator too. */
 #define uthash_malloc(n) mem_alloc(n)
 #define uthash_free(p, n) mem_free(p)
+/* The ids are counted up: their low bits fill the buckets evenly as they are. */
+#define HASH_FUNCTION(key, size, hash) ((hash) = (unsigned)*(const conn_id_t *)(key))
 #include <uthash.h>
 #include <utlist.h>
 
