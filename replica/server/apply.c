@@ -182,4 +182,6 @@ void core_pump(struct replica *r) {
             break;
         }
     }
+    if (!r->stopped)
+        order_markers(r);
 }

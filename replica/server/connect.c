@@ -64,7 +64,7 @@ static void connect_again(struct replica *r, struct conn *c, session_id_t id, in
         order_push(r, c, REQUEST_RECONNECT, 0, OP_CREATE_SESSION, (struct slice){NULL, 0});
     q->timeout_ms = timeout_ms;
     q->session_id = id;
-    if (order_await(r, q))
+    if (order_await(r, q, zab_sync(r->zab)))
         order_drain(r, c);
 }
 

@@ -29,6 +29,9 @@
 /* Bytes of replies that one step makes before it leaves waiting reads to the next: 1,000 reads of
  * 1 MiB each behind one write would otherwise be answered in one piece. */
 #define STEP_OUT_BYTES_MAX (16u << 20)
+/* What one multiRead answers at most: each of its thousands of operations may ask for a large
+ * value. No client takes an answer of that size. */
+#define MULTI_READ_BYTES_MAX (16u << 20)
 /* What the reply buffer keeps between steps; more than one usual step needs, far below the 10 MiB
  * that an idle replica may have. */
 #define OUT_KEEP_BYTES (1u << 20)

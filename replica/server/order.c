@@ -99,8 +99,8 @@ void order_pop(struct replica *r, struct conn *c) {
     order_relax(r, c);
 }
 
-bool order_await(struct replica *r, struct request *q) {
-    q->marker = zab_sync(r->zab);
+bool order_await(struct replica *r, struct request *q, zab_marker marker) {
+    q->marker = marker;
     if (zab_sync_passed(r->zab, q->marker))
         return true;
     DL_APPEND2(r->markers, q, held_prev, held_next);

@@ -11,9 +11,8 @@ struct request *order_push(struct replica *r, struct conn *c, enum request_kind 
                            int32_t opcode, struct slice body);
 /* Whether a read may be answered at once. */
 bool order_is_clear(const struct replica *r, const struct conn *c);
-/* The request waits for the marker behind all that is proposed now. True when there is nothing to
- * wait for. */
-bool order_await(struct replica *r, struct request *q);
+/* The request waits until the marker is passed. True when it is already. */
+bool order_await(struct replica *r, struct request *q, zab_marker marker);
 /* The marker of some requests may be passed: answers those whose turn it is. */
 void order_markers(struct replica *r);
 /* A write that cannot be proposed now is held; order_release prepares all that are held, in order.

@@ -227,8 +227,23 @@ static const struct {
     {OP_ADD_WATCH, read_unimplemented},
 };
 
+void read_auth(struct replica *r, struct conn *c, int32_t xid, bool ok) {
+    reply_header(r, c, xid, 0, ok ? ZK_OK : ZK_AUTHFAILED);
+    if (ok)
+        return;
+    r->stats.auth_failed++;
+    core_close_conn(
+        r, c,
+        "authentication failed: the scheme is unknown, the name is missing or too long, "
+        "or there are too many");
+}
+
 void read_request(struct replica *r, struct conn *c, int32_t xid, int32_t opcode,
                   uint32_t auth_count, int64_t arrived_ms, struct slice body) {
+    if (opcode == OP_AUTH) {
+        read_auth(r, c, xid, body.len == 1 && body.p[0]);
+        return;
+    }
     read_fn *fn = NULL;
     for (size_t i = 0; i < sizeof readers / sizeof readers[0] && !fn; i++) {
         if (readers[i].opcode == opcode)

@@ -19,6 +19,9 @@ struct read {
 void read_request(struct replica *r, struct conn *c, int32_t xid, int32_t opcode,
                   uint32_t auth_count, int64_t arrived_ms, struct slice body);
 
+/* Answers an addauth that was taken or refused; a refusal closes the connection. */
+void read_auth(struct replica *r, struct conn *c, int32_t xid, bool ok);
+
 /* Answers begin with these. */
 struct buf *read_begin(struct read *rd);
 void read_end(struct read *rd);

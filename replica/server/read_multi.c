@@ -1,6 +1,7 @@
 /* multiRead: several getData and getChildren in one request, each with its own result or error. */
 #include "replica/server/read.h"
 
+#include "replica/server/limits.h"
 #include "replica/server/reply.h"
 
 static void write_header(struct buf *b, int32_t type, bool done, int32_t err) {
@@ -44,7 +45,8 @@ enum zk_err read_multi(struct read *rd) {
     for (;;) {
         struct proto_multi_header h;
         struct proto_path_watch_request req;
-        if (!next_op(rd, &h, &req)) {
+        bool fits = b->len - rd->r->out.frame_at <= MULTI_READ_BYTES_MAX;
+        if (!fits || !next_op(rd, &h, &req)) {
             reply_drop(rd->r);
             return ZK_MARSHALLINGERROR;
         }

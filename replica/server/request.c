@@ -14,15 +14,14 @@ static void request_auth(struct replica *r, struct conn *c, int32_t xid, struct 
         core_close_conn(r, c, "an addauth that is malformed");
         return;
     }
-    if (auth_add(&c->ids, &r->auth, req.scheme, req.auth)) {
-        reply_header(r, c, xid, 0, ZK_OK);
+    uint8_t ok = auth_add(&c->ids, &r->auth, req.scheme, req.auth);
+    if (c->state == CONN_LIVE) {
+        read_auth(r, c, xid, ok);
         return;
     }
-    r->stats.auth_failed++;
-    reply_header(r, c, xid, 0, ZK_AUTHFAILED);
-    core_close_conn(r, c,
-                    "authentication failed: the scheme is unknown, the name is "
-                    "missing or too long, or there are too many");
+    /* The Java client sends it right behind its ConnectRequest, and wants that answered first. */
+    c->ending = !ok;
+    (void)order_push(r, c, REQUEST_READ, xid, OP_AUTH, (struct slice){&ok, 1});
 }
 
 static void request_write(struct replica *r, struct conn *c, int32_t xid, int32_t opcode,
@@ -36,12 +35,13 @@ static void request_write(struct replica *r, struct conn *c, int32_t xid, int32_
 }
 
 static void request_sync(struct replica *r, struct conn *c, int32_t xid, struct slice body) {
-    if (order_is_clear(r, c) && zab_in_flight(r->zab) == 0) {
+    zab_marker marker = zab_sync(r->zab);
+    if (order_is_clear(r, c) && zab_sync_passed(r->zab, marker)) {
         read_request(r, c, xid, OP_SYNC, c->ids.count, r->mono_ms, body);
         return;
     }
     struct request *q = order_push(r, c, REQUEST_SYNC, xid, OP_SYNC, body);
-    if (order_await(r, q) && c->first == q)
+    if (order_await(r, q, marker) && c->first == q)
         order_drain(r, c);
 }
 

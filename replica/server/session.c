@@ -44,8 +44,9 @@ struct session *session_add(struct sessions *ss, session_id_t id, int32_t timeou
     htab_insert(&ss->by_id, &s->by_id);
     DL_APPEND(ss->all, s);
     ss->count++;
-    if ((uint64_t)id >> ID_BITS == ss->server_id && id > ss->max_id)
-        ss->max_id = id;
+    uint64_t count = (uint64_t)id & ID_MASK;
+    if ((uint64_t)id >> ID_BITS == ss->server_id && count > ss->max_count)
+        ss->max_count = count;
     return s;
 }
 
@@ -67,7 +68,7 @@ void sessions_set_secret(struct sessions *ss, const struct blob *secret) {
 void sessions_begin_ids(struct sessions *ss, int64_t wall_ms) {
     uint64_t server = (uint64_t)ss->server_id << ID_BITS;
     uint64_t by_clock = (((uint64_t)wall_ms << 24) >> 8) & ID_MASK;
-    uint64_t above = ((uint64_t)ss->max_id & ID_MASK) + 1;
+    uint64_t above = (ss->max_count + 1) & ID_MASK;
     ss->next_id = (session_id_t)(server | (by_clock > above ? by_clock : above));
 }
 

@@ -34,7 +34,7 @@ struct sessions {
     struct session *all;
     uint64_t count;
     session_id_t next_id;
-    session_id_t max_id; /* of this server, ever seen */
+    uint64_t max_count; /* the greatest id of this server, ever seen, less its number */
     uint8_t server_id;
     bool has_secret;
     uint8_t secret[SESSION_SECRET_MAX];

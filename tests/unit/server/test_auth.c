@@ -377,6 +377,32 @@ START_TEST(an_addauth_counts_for_what_comes_after_it_only) {
 }
 END_TEST
 
+START_TEST(an_addauth_right_behind_the_connect_request_is_answered_behind_it) {
+    struct harness *h = h_started();
+    conn_id_t bob = as(h, BOB);
+    ck_assert_int_eq(create_acl(h, bob, "/a", "auth::cdrwa"), ZK_OK);
+    h->hold_log = true;
+    conn_id_t c = h_open(h);
+    h_send_connect(h, c, 10000, 0, NULL, 0);
+    h_send_auth(h, c, "digest", BOB);
+    h_send_set(h, c, 1, "/a", "x", -1);
+    h_expect_nothing(h, c);
+    conn_id_t wrong = h_open(h);
+    h_send_connect(h, wrong, 10000, 0, NULL, 0);
+    h_send_auth(h, wrong, "nope", BOB);
+    h_send_set(h, wrong, 1, "/a", "x", -1);
+    h_sync(h);
+    ck_assert(h_take_connect(h, c));
+    ck_assert_int_eq(h_err(h, c, XID_AUTH), ZK_OK);
+    ck_assert_int_eq(h_err(h, c, 1), ZK_OK);
+    ck_assert(h_take_connect(h, wrong));
+    ck_assert_int_eq(h_err(h, wrong, XID_AUTH), ZK_AUTHFAILED);
+    ck_assert(h->conns[wrong].closed);
+    h_expect_nothing(h, wrong);
+    h_free(h);
+}
+END_TEST
+
 H_SUITE("auth", addauth_answers_with_zxid_zero, a_failed_addauth_is_answered_and_closes,
         an_addauth_that_is_cut_closes_without_an_answer,
         identities_have_a_bound_and_the_same_one_counts_once,
@@ -386,4 +412,5 @@ H_SUITE("auth", addauth_answers_with_zxid_zero, a_failed_addauth_is_answered_and
         the_hash_is_hidden_from_who_may_not_administer, an_address_matches_by_its_first_bits,
         an_ipv6_client_matches_no_address, a_name_with_a_nul_is_not_the_name_before_it,
         the_super_user_may_everything, without_a_super_digest_there_is_no_super_user,
-        skip_acl_asks_nobody, an_addauth_counts_for_what_comes_after_it_only)
+        skip_acl_asks_nobody, an_addauth_counts_for_what_comes_after_it_only,
+        an_addauth_right_behind_the_connect_request_is_answered_behind_it)

@@ -218,19 +218,23 @@ START_TEST(a_closed_session_cannot_come_back) {
 END_TEST
 
 START_TEST(session_ids_carry_the_server_and_never_come_again) {
-    struct replica_config config = h_config();
-    config.server_id = 5;
-    struct harness *h = h_new(&config);
-    h_start(h);
-    conn_id_t a = h_client(h), b = h_client(h);
-    ck_assert_uint_eq((uint64_t)h->conns[a].session >> 56, 5);
-    ck_assert_int_eq(h->conns[b].session, h->conns[a].session + 1);
-    session_id_t last = h->conns[b].session;
-    h->wall_ms -= 86400000; /* the clock was set back */
-    h_restart(h);
-    conn_id_t c = h_client(h);
-    ck_assert_int_gt(h->conns[c].session, last);
-    h_free(h);
+    for (uint8_t id = 5; id >= 5; id = (uint8_t)(id + 125)) { /* 5, 130, 255 */
+        struct replica_config config = h_config();
+        config.server_id = id;
+        struct harness *h = h_new(&config);
+        h_start(h);
+        conn_id_t a = h_client(h), b = h_client(h);
+        ck_assert_uint_eq((uint64_t)h->conns[a].session >> 56, id);
+        ck_assert_int_eq(h->conns[b].session, h->conns[a].session + 1);
+        session_id_t last = h->conns[b].session;
+        h->wall_ms -= 86400000; /* the clock was set back */
+        h_restart(h);
+        conn_id_t c = h_client(h);
+        ck_assert_int_gt(h->conns[c].session, last);
+        h_free(h);
+        if (id == 255)
+            break;
+    }
 }
 END_TEST
 
