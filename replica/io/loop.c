@@ -128,10 +128,20 @@ static int start_handles(struct loop *l) {
     return rc;
 }
 
+/* A replica that was killed holds the log's lock until the kernel has finished its last fdatasync,
+ * so whoever starts the next one at once is not told off for it. */
+#define LOCK_WAIT_MS 3000
+#define LOCK_RETRY_MS 10
+
 static enum loop_exit start_member(struct loop *l) {
     struct buf why = BUF_INIT;
     int64_t begin_ms = loop_mono_ms();
     int rc = member_start(&l->config->member, &l->env, &l->member, &why);
+    while (rc == -EAGAIN && loop_mono_ms() - begin_ms < LOCK_WAIT_MS) {
+        uv_sleep(LOCK_RETRY_MS);
+        buf_reset(&why);
+        rc = member_start(&l->config->member, &l->env, &l->member, &why);
+    }
     if (rc != 0) {
         log_error("cannot start: %.*s error=%s", (int)why.len, (const char *)why.data,
                   strerror(-rc));
