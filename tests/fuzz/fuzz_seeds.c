@@ -170,21 +170,34 @@ static void client_seeds_of(const struct message *m) {
     buf_close(&b);
 }
 
+/* The number is fuzz_text's choice. */
+static const struct {
+    uint8_t choice;
+    const char *text;
+} texts[] = {
+    {0, "world:anyone:cdrwa"},
+    {0, "ip:::1/64:rw,digest:u:h=:a"},
+    {0, "x509:CN=a\\,O=b\\\\:r"},
+    {1, "/"},
+    {1, "/a/bc/.d/..e"},
+    {1, "/\xc3\xa4/\xe2\x82\xac/\xef\xbf\xaf"},
+    {1, "/\xf0\x9f\x98\x80"},
+    {2, "# c\n! d\ntickTime = 2000\r\ndataDir=/v\\\n  ar\nserver.1=h:2888:3888;2181\n"},
+    {2, "a=\\u00e4\\t\\\\\nb\\=c=d\n"},
+    {3,
+     "dataDir=/d\nclientPort=2181\ntickTime=2000\nminSessionTimeout=4000\njute.maxbuffer=0xfffff\n"
+     "preAllocSize=64\nforceSync=no\n4lw.commands.whitelist=*\nserver.1=h:2888:3888;2181\n"},
+    {3, "clientPort=2181\ndataDir=/d\nunknown.key=1\nskipACL=maybe\n"},
+    {4, ".data"},
+    {5, "..zk"},
+    {5, "...data"},
+};
+
 static void text_seeds(void) {
-    static const char *const texts[] = {
-        "\0world:anyone:cdrwa",
-        "\0ip:::1/64:rw,digest:u:h=:a",
-        "\0x509:CN=a\\,O=b\\\\:r",
-        "\1/",
-        "\1/a/bc/.d/..e",
-        "\1/\xc3\xa4/\xe2\x82\xac/\xef\xbf\xaf",
-        "\1/\xf0\x9f\x98\x80",
-        "\2# c\n! d\ntickTime = 2000\r\ndataDir=/v\\\n  ar\nserver.1=h:2888:3888;2181\n",
-        "\2a=\\u00e4\\t\\\\\nb\\=c=d\n"};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         struct buf b = BUF_INIT;
-        buf_put_u8(&b, (uint8_t)texts[i][0]);
-        buf_put(&b, texts[i] + 1, strlen(texts[i] + 1));
+        buf_put_u8(&b, texts[i].choice);
+        buf_put(&b, texts[i].text, strlen(texts[i].text));
         emit_cut("text", &b, 1);
         buf_close(&b);
     }

@@ -1,8 +1,11 @@
-/* The texts that users write: ACLs, paths and zoo.cfg. The first byte chooses. */
+/* The texts that users write: ACLs, paths, zoo.cfg and its meaning, names in the mount. The first
+ * byte chooses. */
 #include "common/acl.h"
 #include "common/check.h"
 #include "common/path.h"
 #include "common/zoocfg.h"
+#include "fs/name.h"
+#include "replica/config.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <errno.h>
@@ -77,19 +80,68 @@ static void one_zoocfg(struct slice text) {
     CHECK(result != -EINVAL || line > seen.last_line);
 }
 
+static int names_a_file(void *ctx, int line, const char *key, const char *value) {
+    return strcasestr(key, "dynamic") ? -EPERM : 0;
+}
+
+static void hear(void *ctx, enum log_level level, const char *text) {
+    CHECK(level == LOG_WARN || level == LOG_INFO);
+    CHECK(strlen(text) > 0);
+}
+
+static void one_config(struct slice text) {
+    struct config config;
+    struct buf why = BUF_INIT;
+    int line;
+    /* The one key that would have a file read. */
+    if (zoocfg_parse(text, names_a_file, NULL, &line) == -EPERM)
+        return;
+    int result = config_parse(text, "zoo.cfg", hear, NULL, &config, &why);
+    CHECK(result <= 0);
+    CHECK((result == 0) == (why.len == 0));
+    if (result == 0) {
+        CHECK(config.data_dir);
+        CHECK(config.tick_ms > 0);
+        CHECK(config.min_session_timeout_ms > 0);
+        CHECK(config.min_session_timeout_ms <= config.max_session_timeout_ms);
+        CHECK(config.segment_bytes > 0);
+        config_close(&config);
+    }
+    buf_close(&why);
+}
+
+/* Every znode that is shown is found again by what is shown. */
+static void one_name(struct slice name, bool at_root) {
+    char shown[NAME_SHOWN_MAX + 1];
+    struct slice read;
+    if (!name_show(name, at_root, shown))
+        return;
+    CHECK(strlen(shown) > 0);
+    enum name_kind kind = name_read(shown, at_root, &read);
+    CHECK(kind == NAME_IS_ZNODE || kind == NAME_IS_WRONG);
+    if (kind == NAME_IS_ZNODE)
+        CHECK(slice_equal(read, name));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size < 1)
         return 0;
     struct slice text = {data + 1, (int32_t)(size - 1)};
-    switch (data[0] % 3) {
+    switch (data[0] % 6) {
     case 0:
         one_acl(text);
         break;
     case 1:
         one_path(text);
         break;
-    default:
+    case 2:
         one_zoocfg(text);
+        break;
+    case 3:
+        one_config(text);
+        break;
+    default:
+        one_name(text, data[0] & 1);
     }
     return 0;
 }
