@@ -12,6 +12,8 @@
 /* Beyond timeo, so that the operation's own answer comes first, which says more. */
 #define DEADLINE_SLACK_MS 250
 #define EIO_LOG_EVERY_MS 1000
+/* Many times what a connected server takes, and not felt by who presses Ctrl-C. */
+#define INTERRUPT_GRACE_MS 50
 
 static void call_end(struct call *c) {
     struct fs *fs = c->fs;
@@ -20,6 +22,8 @@ static void call_end(struct call *c) {
             zk_cancel(fs->zk, c->tokens[i]);
     DL_DELETE(fs->calls, c);
     fs->call_count--;
+    if (c->interrupted_ms != 0)
+        DL_DELETE2(fs->interrupted, c, intr_prev, intr_next);
     if (c->on_end != NULL)
         c->on_end(c);
     handle_unlock(c);
@@ -49,6 +53,8 @@ static void arm_timer(struct fs *fs) {
 void calls_init(struct fs *fs) {
     uv_timer_init(fs->loop, &fs->call_timer);
     fs->call_timer.data = fs;
+    uv_timer_init(fs->loop, &fs->interrupt_timer);
+    fs->interrupt_timer.data = fs;
 }
 
 void calls_close(struct fs *fs) {
@@ -56,15 +62,38 @@ void calls_close(struct fs *fs) {
         call_err(fs->calls, EIO);
 }
 
+static void on_interrupt_timer(uv_timer_t *timer) {
+    struct fs *fs = timer->data;
+    int64_t now = (int64_t)uv_now(fs->loop);
+    while (fs->interrupted != NULL && fs->interrupted->interrupted_ms + INTERRUPT_GRACE_MS <= now)
+        call_err(fs->interrupted, EINTR);
+    if (fs->interrupted != NULL)
+        uv_timer_start(timer, on_interrupt_timer,
+                       (uint64_t)(fs->interrupted->interrupted_ms + INTERRUPT_GRACE_MS - now), 0);
+}
+
 static void on_interrupt(fuse_req_t req, void *data) {
     (void)req;
-    call_err(data, EINTR);
+    struct call *c = data;
+    struct fs *fs = c->fs;
+    if (c->interrupted_ms != 0)
+        return;
+    if (zk_state(fs->zk) != CLIENT_CONNECTED) {
+        call_err(c, EINTR);
+        return;
+    }
+    c->interrupted_ms = (int64_t)uv_now(fs->loop);
+    DL_APPEND2(fs->interrupted, c, intr_prev, intr_next);
+    if (!uv_is_active((uv_handle_t *)&fs->interrupt_timer))
+        uv_timer_start(&fs->interrupt_timer, on_interrupt_timer, INTERRUPT_GRACE_MS, 0);
 }
 
 void *call_new(struct fs *fs, fuse_req_t req, const char *what, struct inode *inode, size_t size,
                void (*on_end)(struct call *c)) {
     CHECK(size >= sizeof(struct call));
-    if (req != NULL && fuse_req_interrupted(req)) {
+    /* libfuse calls on_interrupt from within fuse_req_interrupt_func then, where no answer may be
+     * given: it would free the request under libfuse's feet. */
+    if (req != NULL && fuse_req_interrupted(req) && zk_state(fs->zk) != CLIENT_CONNECTED) {
         fuse_reply_err(req, EINTR);
         return NULL;
     }

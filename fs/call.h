@@ -2,6 +2,10 @@
  * when its caller was interrupted, or by EIO when `timeo` has passed; whichever is first ends the
  * call and cancels what it has under way at the server.
  *
+ * EINTR comes at once while no server is connected. Otherwise the operation has a moment to end by
+ * itself (call.c), for the kernel sends INTERRUPT for every signal, and programs that catch SIGCHLD
+ * or SIGALRM do not expect that an open(2) or stat(2) fails for it.
+ *
  * An operation keeps its state in a struct of its own that begins with a struct call. Callbacks of
  * zk.h get that struct as ctx; after the call ended none comes any more, so nothing there can be
  * stale. */
@@ -23,7 +27,9 @@ struct call {
     void (*on_lock)(struct call *c);
     uint64_t tokens[CALL_TOKENS];
     unsigned next_token;
-    int64_t deadline_ms;      /* 0: none (-o hard) */
+    int64_t deadline_ms;    /* 0: none (-o hard) */
+    int64_t interrupted_ms; /* 0: it was not; else it is in fs->interrupted too */
+    struct call *intr_prev, *intr_next;
     struct call *prev, *next; /* fs->calls */
     struct call *waiter_prev, *waiter_next;
 };
@@ -33,8 +39,8 @@ void calls_init(struct fs *fs);
 void calls_close(struct fs *fs);
 
 /* A zeroed struct of `size` bytes that begins with a struct call. `what` (static) names the
- * operation in log lines; inode is referenced. When the request was interrupted already it is
- * answered, and the result is NULL. */
+ * operation in log lines; inode is referenced. When the request was interrupted already, and no
+ * server is connected, it is answered, and the result is NULL. */
 void *call_new(struct fs *fs, fuse_req_t req, const char *what, struct inode *inode, size_t size,
                void (*on_end)(struct call *c));
 

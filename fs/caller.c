@@ -13,8 +13,7 @@
 #define TRY_AGAIN_NS 100000
 
 /* A line: number, six arguments, stack and program counter; or "running". */
-static enum caller_answer judge(const char *line)
-{
+static enum caller_answer judge(const char *line) {
     char *end;
     long number = strtol(line, &end, 10);
     if (end == line)
@@ -36,8 +35,7 @@ static enum caller_answer judge(const char *line)
     return (flags & O_CREAT) != 0 && (flags & O_EXCL) != 0 ? CALLER_YES : CALLER_NO;
 }
 
-static bool read_line(const char *file, char *line, size_t size)
-{
+static bool read_line(const char *file, char *line, size_t size) {
     int fd = open(file, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return false;
@@ -47,8 +45,7 @@ static bool read_line(const char *file, char *line, size_t size)
     return n > 0;
 }
 
-enum caller_answer caller_creates_anew(pid_t pid)
-{
+enum caller_answer caller_creates_anew(pid_t pid) {
     char file[40], line[256];
     snprintf(file, sizeof file, "/proc/%d/syscall", (int)pid);
     for (int i = 0; i < TRIES; i++) {

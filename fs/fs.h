@@ -29,6 +29,8 @@ struct fs {
         *calls; /* deferred, the oldest first: all have the same time, so this is by deadline */
     size_t call_count;
     uv_timer_t call_timer;
+    struct call *interrupted; /* the earliest first */
+    uv_timer_t interrupt_timer;
     int64_t eio_logged_ms; /* when the last failure for want of a server was logged */
     uint64_t eio_unlogged;
 

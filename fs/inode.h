@@ -8,6 +8,9 @@
 #define ZKFS_FS_INODE_H
 
 #include <sys/stat.h>
+
+/* uthash's own default falls through case labels, which clang warns of. */
+#define HASH_FUNCTION(key, len, hash) HASH_FNV(key, len, hash)
 #include <uthash.h>
 
 #include "common/types.h"

@@ -164,24 +164,10 @@ static void on_root(void *ctx, const struct zk_result *res) {
     }
 }
 
+/* zk has logged it, and operations wait by themselves. */
 static void on_state(void *ctx, enum client_state state) {
-    struct app *app = ctx;
-    switch (state) {
-    case CLIENT_CONNECTED:
-        log_info("connected session=0x%llx",
-                 app->fs.zk != NULL ? (unsigned long long)zk_session_id(app->fs.zk) : 0);
-        break;
-    case CLIENT_EXPIRED:
-        log_warn("the session has expired, its ephemeral znodes are gone; going on with a new one");
-        break;
-    case CLIENT_CONNECTING:
-        if (app->serving)
-            log_warn("the connection is lost, connecting again servers=%s", app->opt->servers);
-        break;
-    case CLIENT_HANDSHAKE:
-    case CLIENT_CLOSED:
-        break;
-    }
+    (void)ctx;
+    (void)state;
 }
 
 static void add_auth(void *ctx, const char *scheme, struct slice auth) {
@@ -199,7 +185,8 @@ static bool app_start(struct app *app, const char **ret_why) {
     struct zk_config config = {.servers = opt->servers,
                                .session_timeout_ms = opt->session_timeout_ms,
                                .timeo_ms = opt->timeo_ms,
-                               .hard = opt->hard};
+                               .hard = opt->hard,
+                               .max_frame_bytes = opt->max_frame_bytes};
     app->fs.zk = zk_new(&app->loop, &config, on_state, app, ret_why);
     if (app->fs.zk == NULL)
         return false;

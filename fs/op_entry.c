@@ -125,7 +125,8 @@ static void make_start(fuse_req_t req, fuse_ino_t parent, const char *name, cons
                            .path = op_slice(&op->path),
                            .data = kind == INODE_DIR ? SLICE_NULL : (struct slice){NULL, 0},
                            .mode = CREATE_PERSISTENT,
-                           .acl = fs->opt->acl};
+                           .acl = fs->opt->acl,
+                           .exclusive = fi == NULL || (fi->flags & O_EXCL) != 0};
     call_track(&op->call, zk_create(fs->zk, &create, on_created, op));
 }
 

@@ -150,6 +150,28 @@ def _():
             works_again(m)
 
 
+@t.test("a signal that a program catches does not make its calls fail while the server answers")
+def _():
+    with Faulty() as (server, m):
+        m.sh("echo v > f")
+        # Calls and signals, thousands of them, at no particular moment to each other.
+        m.sh("""python3 - <<'END'
+import os, signal
+signal.signal(signal.SIGALRM, lambda *_: None)
+signal.siginterrupt(signal.SIGALRM, True)
+signal.setitimer(signal.ITIMER_REAL, 0.0003, 0.0003)
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+buf = ctypes.create_string_buffer(4096)
+fails = 0
+for i in range(1500):  # stat(2) itself: Python's own would call again after EINTR
+    if libc.access(b"f", 4) != 0 or libc.stat(b"f", buf) != 0:
+        fails += 1
+signal.setitimer(signal.ITIMER_REAL, 0)
+assert fails == 0, "%d failed" % fails
+END""", timeout=60)
+
+
 @t.test("an interrupted write that had not been sent is not done later")
 def _():
     with Faulty("timeo=60,timeout=10") as (server, m):
