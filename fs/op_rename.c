@@ -1,6 +1,6 @@
-/* rename(2): of a file, or of an empty directory, as one multi transaction: create at the new path (or
- * set what is there), delete the old on condition of the version that was read. Others never see both
- * or none. What does not fit into that gets EXDEV, and mv copies. */
+/* rename(2): of a file, or of an empty directory, as one multi transaction: create at the new path
+ * (or set what is there), delete the old on condition of the version that was read. Others never
+ * see both or none. What does not fit into that gets EXDEV, and mv copies. */
 #include <errno.h>
 #include <string.h>
 
@@ -33,8 +33,7 @@ struct rename_op {
     pid_t pid;
 };
 
-static void rename_end(struct call *c)
-{
+static void rename_end(struct call *c) {
     struct rename_op *op = (struct rename_op *)c;
     buf_close(&op->from.path);
     buf_close(&op->to.path);
@@ -46,15 +45,14 @@ static void rename_end(struct call *c)
 static void read_both(struct rename_op *op);
 static void decide(struct rename_op *op);
 
-static enum nullness nullness_of(const struct end *e)
-{
+static enum nullness nullness_of(const struct end *e) {
     return e->value == NULL ? DATA_NULL : DATA_THERE;
 }
 
-/* The kernel moves its inode of the old name to the new one; so do we, with the open descriptors. One
- * that had the version which was moved has the new znode's version now; another stays out of date. */
-static void follow(struct rename_op *op, zxid_t czxid, int32_t version)
-{
+/* The kernel moves its inode of the old name to the new one; so do we, with the open descriptors.
+ * One that had the version which was moved has the new znode's version now; another stays out of
+ * date. */
+static void follow(struct rename_op *op, zxid_t czxid, int32_t version) {
     struct inode_table *t = &op->call.fs->inodes;
     struct zstat *stat = &op->from.stat;
     struct slice from = op_slice(&op->from.path);
@@ -70,8 +68,7 @@ static void follow(struct rename_op *op, zxid_t czxid, int32_t version)
     inode_unref(t, inode);
 }
 
-static void on_multi(void *ctx, const struct zk_result *res)
-{
+static void on_multi(void *ctx, const struct zk_result *res) {
     struct rename_op *op = ctx;
     struct call *c = &op->call;
     struct fs *fs = c->fs;
@@ -96,8 +93,7 @@ static void on_multi(void *ctx, const struct zk_result *res)
     call_err(c, 0);
 }
 
-static void send_multi(struct rename_op *op)
-{
+static void send_multi(struct rename_op *op) {
     struct fs *fs = op->call.fs;
     struct slice from = op_slice(&op->from.path), to = op_slice(&op->to.path);
     struct zk_op ops[2] = {
@@ -108,6 +104,7 @@ static void send_multi(struct rename_op *op)
         ops[0].type = ZK_OP_CREATE;
         ops[0].mode = CREATE_PERSISTENT;
         ops[0].acl = op->acl;
+        ops[0].exclusive = op->no_replace;
     } else if (op->from.value == NULL && !op->to_data) {
         ops[0].type = ZK_OP_CHECK; /* one empty directory over another: that one stays */
         ops[0].version = op->to.stat.version;
@@ -118,18 +115,16 @@ static void send_multi(struct rename_op *op)
 }
 
 /* 0 when `from` can be renamed to `to`, else the errno. */
-static int why_not(const struct rename_op *op)
-{
+static int why_not(const struct rename_op *op) {
     const struct end *from = &op->from, *to = &op->to;
     bool from_dir = inode_kind_of(&from->stat, nullness_of(from)) == INODE_DIR;
     if (from->stat.ephemeral_owner != 0)
         return EPERM; /* its owner would change, or its lifetime */
     if (from_dir && (from->stat.num_children > 0 || from->value != NULL || op->to_data))
         return EXDEV;
-    if (from->value != NULL &&
-        from->value->len + from->path.len + to->path.len + MULTI_OVERHEAD +
-                (op->acl != NULL ? op->acl->len : 0) >
-            fs_value_max(op->call.fs, 0))
+    if (from->value != NULL && from->value->len + from->path.len + to->path.len + MULTI_OVERHEAD +
+                                       (op->acl != NULL ? op->acl->len : 0) >
+                                   fs_value_max(op->call.fs, 0))
         return EXDEV;
     if (to->err == ZK_NONODE)
         return op->acl_err != ZK_OK ? EACCES : 0;
@@ -147,8 +142,7 @@ static int why_not(const struct rename_op *op)
     return 0;
 }
 
-static void decide(struct rename_op *op)
-{
+static void decide(struct rename_op *op) {
     struct call *c = &op->call;
     if (op->from.err != ZK_OK) {
         call_zk_err(c, op->from.err);
@@ -169,14 +163,12 @@ static void decide(struct rename_op *op)
         send_multi(op);
 }
 
-static void one_read(struct rename_op *op)
-{
+static void one_read(struct rename_op *op) {
     if (--op->waiting == 0)
         decide(op);
 }
 
-static void take_read(struct end *e, const struct zk_result *res)
-{
+static void take_read(struct end *e, const struct zk_result *res) {
     e->err = res->err;
     blob_unref(e->value);
     e->value = NULL;
@@ -186,24 +178,21 @@ static void take_read(struct end *e, const struct zk_result *res)
     e->value = blob_from_slice(res->data);
 }
 
-static void on_from(void *ctx, const struct zk_result *res)
-{
+static void on_from(void *ctx, const struct zk_result *res) {
     struct rename_op *op = ctx;
     take_read(&op->from, res);
     one_read(op);
 }
 
-static void on_to(void *ctx, const struct zk_result *res)
-{
+static void on_to(void *ctx, const struct zk_result *res) {
     struct rename_op *op = ctx;
     take_read(&op->to, res);
     one_read(op);
 }
 
-/* A digest's hash shows as "x" to those who may not change the ACL (ZooKeeper since 3.5): such a list
- * would lock everybody out of the new znode. */
-static bool is_masked(const struct jvec *acl)
-{
+/* A digest's hash shows as "x" to those who may not change the ACL (ZooKeeper since 3.5): such a
+ * list would lock everybody out of the new znode. */
+static bool is_masked(const struct jvec *acl) {
     struct acl_entry e;
     for (int32_t at = 0; acl_next(acl, &at, &e);)
         if (slice_equal_str(e.scheme, "digest") && e.id.len >= 2 &&
@@ -213,8 +202,7 @@ static bool is_masked(const struct jvec *acl)
 }
 
 /* The new znode gets the ACL of the old: a rename changes no rights. */
-static void on_acl(void *ctx, const struct zk_result *res)
-{
+static void on_acl(void *ctx, const struct zk_result *res) {
     struct rename_op *op = ctx;
     op->acl_err = res->err;
     if (res->err == ZK_OK && is_masked(&res->acl))
@@ -224,8 +212,7 @@ static void on_acl(void *ctx, const struct zk_result *res)
     one_read(op);
 }
 
-static void read_both(struct rename_op *op)
-{
+static void read_both(struct rename_op *op) {
     struct call *c = &op->call;
     struct zk *zk = c->fs->zk;
     op->waiting = 3;
@@ -235,8 +222,7 @@ static void read_both(struct rename_op *op)
 }
 
 static void rename_start(fuse_req_t req, struct inode *dir, struct buf *take_from,
-                         struct buf *take_to, bool to_data, unsigned flags)
-{
+                         struct buf *take_to, bool to_data, unsigned flags) {
     struct rename_op *op = call_new(op_fs(req), req, "rename", dir, sizeof *op, rename_end);
     if (op == NULL) {
         buf_close(take_from);
@@ -255,8 +241,7 @@ static void rename_start(fuse_req_t req, struct inode *dir, struct buf *take_fro
 }
 
 void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
-               const char *new_name, unsigned flags)
-{
+               const char *new_name, unsigned flags) {
     struct inode *from_dir = op_inode(req, parent);
     if (from_dir == NULL)
         return;
