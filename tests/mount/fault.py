@@ -231,17 +231,26 @@ def _():
 def _():
     with Faulty("timeo=60,timeout=60") as (server, m):
         m.sh("mkdir d && echo v > d/f")
+        directory = os.open(m.path + "/d", os.O_RDONLY)  # so that only names in it are looked up
         stop(server)
-        waiting = [m.start("stat d/n%d" % i) for i in range(20)]
+        children = []
+        for i in range(10):
+            pid = os.fork()
+            if pid == 0:
+                try:
+                    os.stat("n%d" % i, dir_fd=directory)
+                finally:
+                    os._exit(1)
+            children.append(pid)
+        os.close(directory)
         time.sleep(0.5)
-        # Without FUSE_PARALLEL_DIROPS only the first would have reached zkfs, the others would sit in
-        # the kernel, where no signal ends them.
-        for w in waiting:
-            t.check(w.poll() is None)
-            os.kill(w.pid, signal.SIGKILL)
-        end = time.monotonic() + 3
-        for w in waiting:
-            w.wait(max(0.1, end - time.monotonic()))
+        # Without FUSE_PARALLEL_DIROPS only the first would have reached zkfs; the others would sit in
+        # the kernel, where no signal ends them before the first has its answer.
+        for pid in reversed(children[1:]):
+            os.kill(pid, signal.SIGKILL)
+            t.wait_for(lambda: os.waitpid(pid, os.WNOHANG)[0] == pid, 2, "the end of a killed caller")
+        os.kill(children[0], signal.SIGKILL)
+        os.waitpid(children[0], 0)
         go_on(server)
 
 

@@ -58,6 +58,20 @@ def _():
             d.fails("stat x", "No such file")
 
 
+@t.test("a descriptor of a file that was deleted and made again elsewhere is of the old one")
+def _():
+    with Dir() as d:
+        d.sh("echo long value > f")
+        with open(d.p("f"), "rb", buffering=0) as f:
+            d.zk.delete(d.z("f"))
+            d.zk.create(d.z("f"), b"new")
+            st = os.fstat(f.fileno())
+            t.equal((st.st_nlink, st.st_size), (0, 11))
+            t.equal(f.read(), b"long value\n")
+        st = os.stat(d.p("f"))
+        t.equal((st.st_nlink, st.st_size), (1, 3))
+
+
 @t.test(".data of a directory is always openable, and listed only when it is not empty")
 def _():
     with Dir() as d:
@@ -244,6 +258,25 @@ def _():
         d.sh("mv g f && cat f && ls", "new\nf\n")
         t.equal(os.getxattr(d.p("f"), "user.zk.czxid"), before)
         t.equal(d.version("f"), 2)
+
+
+@t.test("a change that is made while a file is renamed is not lost")
+def _():
+    with Dir() as d:
+        d.zk.create(d.z("f"), b"")
+        shell = d.start("for i in {1..150}; do mv f g && mv g f || exit 1; done")
+        number, lines = 0, []
+        while shell.poll() is None:
+            number += 1
+            name = d.z("fg"[number % 2])
+            try:
+                data, version = d.zk.get(name)
+                d.zk.set(name, data + b"%d " % number, version)
+                lines.append(b"%d" % number)
+            except t.ZkError as e:
+                t.check(e.code in (t.NONODE, t.BADVERSION), "error %d" % e.code)
+        status, _, err = d.m.finish(shell, 60)
+        t.equal((status, d.get("f").split()), (0, lines), err)
 
 
 @t.test("rename with NOREPLACE over a file is EEXIST, EXCHANGE is EINVAL")
