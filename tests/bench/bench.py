@@ -204,6 +204,9 @@ def header(folder):
     disk = subprocess.run(["df", "--output=source,fstype", folder], stdout=subprocess.PIPE, text=True,
                           check=True).stdout.splitlines()[1]
     print(f"{os.cpu_count()} x {model}; kernel {os.uname().release}; data on {' '.join(disk.split())}")
+    load_1min = os.getloadavg()[0]
+    print(f"load average before: {load_1min:.1f}" + ("" if load_1min < 0.5 else
+          " - NOT IDLE: who waits for the disk waits for a time slice (4 ms) besides; repeat this on an idle machine"))
     print("pinning: " + ("servers and zkfs on CPU 0, clients on CPU 1" if Options.pin
                          else "none, the kernel schedules freely"))
     print(f"values of {VALUE_BYTES} bytes; Apache's forceSync is its default (yes); medians of interleaved rounds; "
