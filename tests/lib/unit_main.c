@@ -2,8 +2,7 @@
 
 #include <stdlib.h>
 
-int main(void)
-{
+int main(void) {
     SRunner *runner = srunner_create(unit_suite());
     srunner_set_tap(runner, "-");
     srunner_run_all(runner, CK_SILENT);
