@@ -146,7 +146,7 @@ static bool order_answer(struct replica *r, struct conn *c, struct request *q) {
     case REQUEST_SYNC:
     case REQUEST_RECONNECT:
         /* held_prev is set while it stands in the list of markers. */
-        if (q->held_prev || !zab_sync_passed(r->zab, q->marker))
+        if (q->held_prev)
             return false;
         if (q->kind == REQUEST_RECONNECT)
             connect_reconnected(r, c, q);

@@ -58,8 +58,9 @@ static void out_sent(struct out *o, conn_id_t conn, size_t at) {
     size_t n = o->bytes.len - at;
     struct update *last = o->count ? &o->list[o->count - 1] : NULL;
     bool joins = last && last->type == UPD_SEND && last->conn == conn &&
-                 o->at[o->count - 1] + (size_t)last->bytes.len == at &&
                  (size_t)last->bytes.len + n <= SEND_JOIN_MAX;
+    /* Whatever else has bytes is an update of its own, so these follow the last ones. */
+    CHECK(!joins || o->at[o->count - 1] + (size_t)last->bytes.len == at);
     if (!joins) {
         last = out_add(o, UPD_SEND, conn, at);
         last->bytes.len = 0;

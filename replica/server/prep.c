@@ -82,7 +82,8 @@ void prep_request(struct replica *r, struct request *q, struct slice body) {
 }
 
 void prep_or_hold(struct replica *r, struct request *q, struct slice body) {
-    if (!r->held && zab_ready(r->zab)) {
+    if (zab_ready(r->zab)) {
+        CHECK(!r->held); /* released before anything new comes */
         prep_request(r, q, body);
         return;
     }

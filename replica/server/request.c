@@ -26,8 +26,7 @@ static void request_auth(struct replica *r, struct conn *c, int32_t xid, struct 
 
 static void request_write(struct replica *r, struct conn *c, int32_t xid, int32_t opcode,
                           struct slice body) {
-    bool hold = r->held || !zab_ready(r->zab);
-    struct slice keep = hold ? body : (struct slice){NULL, 0};
+    struct slice keep = zab_ready(r->zab) ? (struct slice){NULL, 0} : body;
     if (opcode == OP_CLOSE_SESSION)
         c->ending = true; /* what the client sends after it has no session any more */
     struct request *q = order_push(r, c, REQUEST_WRITE, xid, opcode, keep);

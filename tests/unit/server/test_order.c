@@ -182,6 +182,28 @@ START_TEST(everybody_paused_is_resumed_when_one_of_them_leaves_or_is_answered) {
 }
 END_TEST
 
+START_TEST(who_has_nothing_queued_reads_on_however_loaded_the_others_are) {
+    struct harness *h = with_outstanding(4);
+    conn_id_t c[20];
+    for (int i = 0; i < 20; i++)
+        c[i] = h_client(h);
+    h->hold_log = true;
+    zxid_t sixth = 0;
+    for (int i = 0; i < 20; i++) {
+        h_send_create(h, c[i], 1, "/s", "", CREATE_PERSISTENT_SEQUENTIAL);
+        if (i == 5)
+            sixth = h->log[h->log_count - 1].zxid;
+    }
+    ck_assert(h->conns[c[5]].paused);
+    h_step(h, (struct event){.type = EV_LOG_SYNCED, .zxid = sixth});
+    h->synced += 6;
+    ck_assert(!h->conns[c[5]].paused);
+    ck_assert(h->conns[c[6]].paused);
+    h_sync(h);
+    h_free(h);
+}
+END_TEST
+
 START_TEST(too_many_bytes_pause_as_too_many_requests_do) {
     struct harness *h = h_started();
     conn_id_t c = h_client(h);
@@ -288,6 +310,7 @@ H_SUITE("order", answers_leave_in_the_order_of_the_requests,
         a_connection_that_goes_leaves_its_writes_to_be_done,
         too_many_requests_pause_who_sends_them_until_they_are_answered,
         everybody_paused_is_resumed_when_one_of_them_leaves_or_is_answered,
+        who_has_nothing_queued_reads_on_however_loaded_the_others_are,
         too_many_bytes_pause_as_too_many_requests_do,
         many_large_answers_are_spread_over_steps_and_stay_in_order,
         the_same_events_make_the_same_updates)

@@ -169,6 +169,7 @@ START_TEST(set_watches_tells_what_changed_since_and_arms_the_rest) {
     conn_id_t c = h_client(h), w = h_client(h);
     ck_assert_int_eq(h_create(h, c, "/a"), ZK_OK);
     ck_assert_int_eq(h_create(h, c, "/b"), ZK_OK);
+    ck_assert_int_eq(h_create(h, c, "/last"), ZK_OK);
     zxid_t since = core_last_zxid(h->r);
     ck_assert_int_eq(h_set(h, c, "/b", "x", -1), ZK_OK);
     ck_assert_int_eq(h_create(h, c, "/b/c"), ZK_OK);
@@ -177,6 +178,8 @@ START_TEST(set_watches_tells_what_changed_since_and_arms_the_rest) {
         const char *path;
         int event;
     } cases[] = {
+        {0, "/last", 0},
+        {2, "/last", 0},
         {0, "/a", 0},
         {0, "/b", EVENT_NODE_DATA_CHANGED},
         {0, "/no", EVENT_NODE_DELETED},

@@ -330,6 +330,24 @@ START_TEST(preparation_sees_what_is_in_flight) {
 }
 END_TEST
 
+START_TEST(a_commit_does_not_hide_what_later_proposals_did) {
+    struct harness *h = h_started();
+    conn_id_t c = h_client(h);
+    ck_assert_int_eq(h_create(h, c, "/a"), ZK_OK);
+    h->hold_log = true;
+    h_send_set(h, c, 1, "/a", "1", 0);
+    zxid_t first = h->log[h->log_count - 1].zxid;
+    h_send_set(h, c, 2, "/a", "2", 1);
+    h_step(h, (struct event){.type = EV_LOG_SYNCED, .zxid = first});
+    h->synced++;
+    h_send_set(h, c, 3, "/a", "3", 2);
+    h_sync(h);
+    for (int xid = 1; xid <= 3; xid++)
+        ck_assert_int_eq(h_err(h, c, xid), ZK_OK);
+    h_free(h);
+}
+END_TEST
+
 START_TEST(set_acl_counts_its_own_version) {
     struct harness *h = h_started();
     conn_id_t c = h_client(h);
@@ -430,7 +448,8 @@ H_SUITE("write", create_answers_the_path_and_its_own_zxid, create2_answers_path_
         an_empty_or_unknown_acl_is_refused_before_the_parent_is_looked_for,
         delete_refuses_in_the_peers_order, set_data_counts_versions_and_refuses_in_the_peers_order,
         the_version_skips_minus_one_which_means_any, a_refusal_is_a_transaction_with_its_own_zxid,
-        preparation_sees_what_is_in_flight, set_acl_counts_its_own_version,
+        preparation_sees_what_is_in_flight, a_commit_does_not_hide_what_later_proposals_did,
+        set_acl_counts_its_own_version,
         a_record_that_cannot_be_decoded_is_a_marshalling_error_at_every_length,
         containers_ttls_and_reconfig_are_refused_and_the_connection_stays,
         a_check_of_its_own_is_answered_without_a_record)
