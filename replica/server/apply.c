@@ -63,7 +63,7 @@ static void apply_close_session(struct replica *r, const struct txn *txn) {
     session_remove(&r->sessions, s);
 }
 
-void core_apply(struct replica *r, const struct txn *txn, struct tree_changes *ret_changes) {
+bool core_apply(struct replica *r, const struct txn *txn, struct tree_changes *ret_changes) {
     switch (txn->type) {
     case TXN_CREATE_SESSION:
         apply_create_session(r, txn);
@@ -79,6 +79,11 @@ void core_apply(struct replica *r, const struct txn *txn, struct tree_changes *r
         break;
     }
     tree_apply(r->tree, txn, ret_changes);
+    const char *why = tree_broken(r->tree);
+    if (why)
+        core_stop(r, "a transaction does not fit the tree, its history is damaged: %s zxid=0x%llx",
+                  why, (unsigned long long)txn->zxid);
+    return !why;
 }
 
 static void fire_event(void *ctx, conn_id_t watcher, enum zk_event event, struct slice path) {
@@ -140,13 +145,20 @@ static void core_commit(struct replica *r, zxid_t zxid) {
     struct session *s =
         txn->type == TXN_CLOSE_SESSION ? session_find(&r->sessions, txn->session_id) : NULL;
     conn_id_t closed = s && s->conn ? s->conn->id : 0;
-    core_apply(r, txn, &r->changes);
+    bool applied = core_apply(r, txn, &r->changes);
+    struct request *q = f->request;
+    if (q && !q->conn) {
+        request_free(q);
+        q = NULL;
+    }
+    if (!applied) {
+        txn_free(f->txn);
+        mem_free(f);
+        return;
+    }
     pending_release(r->pending, txn);
     fire_watches(r);
-    struct request *q = f->request;
-    if (q && !q->conn)
-        request_free(q);
-    else if (q)
+    if (q)
         reply_committed(r, q, txn, &r->changes);
     /* A session that ended without its client's asking takes its connection along. */
     struct conn *c = closed && !q ? conn_find(&r->conns, closed) : NULL;

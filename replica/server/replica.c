@@ -153,7 +153,7 @@ static void on_log_record(struct replica *r, const struct log_record *rec) {
                   (unsigned long long)rec->zxid);
         return;
     }
-    core_apply(r, t, NULL);
+    (void)core_apply(r, t, NULL);
     txn_free(t);
 }
 

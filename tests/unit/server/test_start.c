@@ -125,6 +125,22 @@ START_TEST(a_log_with_a_gap_stops_the_process) {
 }
 END_TEST
 
+START_TEST(a_transaction_that_does_not_fit_the_tree_stops_the_process) {
+    struct harness *h = h_new(NULL);
+    struct txn *t = txn_new(TXN_OPS, 1);
+    t->ops[0].type = TXN_OP_DELETE;
+    t->ops[0].path = blob_new("/gone", 5);
+    struct blob *b = txn_encode(t);
+    feed(h, LOG_EPOCH, zxid_make(1, 0), SLICE_NULL);
+    feed(h, LOG_TXN, zxid_make(1, 1), blob_slice(b));
+    ck_assert(h->stopped);
+    ck_assert_ptr_nonnull(strstr(h->stop_why, "0x100000001"));
+    blob_unref(b);
+    txn_free(t);
+    h_free(h);
+}
+END_TEST
+
 START_TEST(a_record_that_is_no_transaction_stops_the_process) {
     struct harness *h = h_new(NULL);
     feed(h, LOG_EPOCH, zxid_make(1, 0), SLICE_NULL);
@@ -227,6 +243,7 @@ H_SUITE("start", a_new_ensemble_logs_its_epoch_then_its_secret_and_then_serves,
         each_start_begins_a_new_epoch_and_keeps_the_secret,
         everything_is_there_again_after_a_start_from_the_log,
         what_was_not_durable_is_not_there_and_was_not_answered, a_log_with_a_gap_stops_the_process,
+        a_transaction_that_does_not_fit_the_tree_stops_the_process,
         a_record_that_is_no_transaction_stops_the_process,
         a_record_of_the_wrong_kind_stops_the_process,
         a_disk_that_failed_stops_the_process_and_nothing_follows,
