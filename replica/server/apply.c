@@ -152,6 +152,8 @@ static void core_commit(struct replica *r, zxid_t zxid) {
         q = NULL;
     }
     if (!applied) {
+        if (q)
+            q->state = REQUEST_WAITING; /* its queue owns it again, and frees it */
         txn_free(f->txn);
         mem_free(f);
         return;

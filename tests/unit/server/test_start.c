@@ -141,6 +141,31 @@ START_TEST(a_transaction_that_does_not_fit_the_tree_stops_the_process) {
 }
 END_TEST
 
+START_TEST(a_commit_that_does_not_fit_the_tree_is_not_answered_and_stops_the_process) {
+    struct harness *h = h_started();
+    conn_id_t c = h_client(h);
+    ck_assert_int_eq(h_create(h, c, "/a"), ZK_OK);
+    zxid_t last = core_last_zxid(h->r);
+    h_restart(h);
+    conn_id_t again = h_open(h);
+    h_send_connect(h, again, 40000, h->conns[c].session, h->conns[c].passwd, 0);
+    ck_assert(h_take_connect(h, again));
+    h->hold_log = true;
+    h_send_delete(h, again, 1, "/a", -1);
+    /* Behind the core's back. */
+    struct txn *t = txn_new(TXN_OPS, 1);
+    t->zxid = last + 1;
+    t->ops[0].type = TXN_OP_DELETE;
+    t->ops[0].path = blob_new("/a", 2);
+    tree_apply(h->r->tree, t, NULL);
+    txn_free(t);
+    h_sync(h);
+    ck_assert(h->stopped);
+    h_expect_nothing(h, again);
+    h_free(h);
+}
+END_TEST
+
 START_TEST(a_record_that_is_no_transaction_stops_the_process) {
     struct harness *h = h_new(NULL);
     feed(h, LOG_EPOCH, zxid_make(1, 0), SLICE_NULL);
@@ -244,6 +269,7 @@ H_SUITE("start", a_new_ensemble_logs_its_epoch_then_its_secret_and_then_serves,
         everything_is_there_again_after_a_start_from_the_log,
         what_was_not_durable_is_not_there_and_was_not_answered, a_log_with_a_gap_stops_the_process,
         a_transaction_that_does_not_fit_the_tree_stops_the_process,
+        a_commit_that_does_not_fit_the_tree_is_not_answered_and_stops_the_process,
         a_record_that_is_no_transaction_stops_the_process,
         a_record_of_the_wrong_kind_stops_the_process,
         a_disk_that_failed_stops_the_process_and_nothing_follows,
