@@ -102,8 +102,9 @@ void core_propose(struct replica *r, struct txn *take_txn, struct request *reque
 void core_pump(struct replica *r);
 /* The last zxid that is applied: what replies show. */
 zxid_t core_last_zxid(const struct replica *r);
-/* A transaction of the log or a committed one goes into the tree and the sessions. False when it does
- * not fit the tree (tree_broken): then the process is told to stop, and nobody may be answered. */
+/* A transaction of the log or a committed one goes into the tree and the sessions. False when it
+ * does not fit the tree (tree_broken): then the process is told to stop, and nobody may be
+ * answered. */
 bool core_apply(struct replica *r, const struct txn *txn, struct tree_changes *ret_changes);
 
 /* replica.c */
