@@ -6,7 +6,8 @@
 
 #include "common/log.h"
 #include "common/types.h"
-#include "replica/server/event.h"
+
+struct process_info; /* replica/server/event.h */
 
 struct env_files {
     void *ctx;

@@ -6,8 +6,7 @@ ROOMS = {
     "replica/zab": {"common"},
     "replica/tree": {"common"},
     "replica/proto": {"common", "replica/tree"},
-    # env.h is a contract between the shell and those below it: it speaks of the core's events.
-    "replica/env.h": {"common", "replica/server/event.h"},
+    "replica/env.h": {"common"},
     "replica/store": {"common", "replica/proto", "replica/env.h"},
     "replica/server": {"common", "replica/zab", "replica/tree", "replica/proto"},
     "replica/member.c": {"common", "replica"},
