@@ -1,7 +1,8 @@
 /* Short memories that let tools finish what they are in the middle of. What a znode is shown as
  * follows from its data alone, so it can change between two calls of one tool:
- *  - `rm -r d` removes the last child of a znode with empty data, which is a file from then on, and
- *    goes on with rmdir (MARK_EMPTIED: the process that did it still sees a directory);
+ *  - `rm -r d` removes the last child of a znode whose data is not null, which is a file from then
+ *    on, and goes on with d/.data (rsync --delete takes it last) and rmdir (MARK_EMPTIED: the
+ * process that did it still sees a directory);
  *  - `cp -a` writes `d/.data` before the first child of d, and a childless znode with data is a
  * file (MARK_FILLED: this mount still sees a directory, for rsync writes from several processes);
  *  - `tar x` unlinks `d/.data`, which is always there, to create it with O_EXCL (MARK_UNLINKED: the

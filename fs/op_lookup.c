@@ -32,7 +32,7 @@ enum inode_kind op_shape(struct call *c, struct slice path, const struct zstat *
         return INODE_DIR; /* a mount's root is one, whatever its data is */
     if (mark_holds(&fs->marks, MARK_FILLED, path, 0, now))
         return INODE_DIR;
-    if (stat->data_length == 0 && mark_holds(&fs->marks, MARK_EMPTIED, path, call_pid(c), now))
+    if (mark_holds(&fs->marks, MARK_EMPTIED, path, call_pid(c), now))
         return INODE_DIR;
     return INODE_FILE;
 }

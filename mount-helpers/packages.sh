@@ -17,7 +17,7 @@ packages_run=(fuse3 attr)
 packages_test=(
     clang clang-format clang-tidy libclang-rt-dev shellcheck binutils
     python3 python3-kazoo libzookeeper-mt-dev zookeeper default-jre-headless
-    procps util-linux iproute2 rsync vim git inotify-tools
+    procps util-linux iproute2 rsync vim-tiny git inotify-tools
 )
 
 # packages_missing NAME...: prints those that are not installed, one a line.

@@ -66,6 +66,15 @@ def _():
         d.sh("rsync -a --delete %s/ back/ && ls" % d.p("src/empty"), "back\nsrc\n")
 
 
+@t.test("a tool may remove the last child of a directory with data before .data: rsync 3.2 does")
+def _():
+    with Dir() as d:
+        d.sh("mkdir sub && echo v > sub/f && echo data > sub/.data")
+        d.sh("/usr/bin/python3 -c 'import os; os.unlink(\"sub/f\"); os.unlink(\"sub/.data\"); os.rmdir(\"sub\")'")
+        d.sh("ls", "")
+        d.sh("mkdir sub && echo v > sub/f && echo data > sub/.data && rm sub/f && cat sub", "data\n")
+
+
 @t.test("touch makes a file, and leaves one as it is")
 def _():
     with Dir() as d:
