@@ -25,7 +25,7 @@ packages_missing() {
     local name
     for name in "$@"; do
         case $(dpkg-query -W -f '${db:Status-Status}' "$name" 2>/dev/null) in
-            *installed*) ;;
+            installed) ;; # "not-installed" is what a package is that others suggest
             *) printf '%s\n' "$name" ;;
         esac
     done
