@@ -33,9 +33,24 @@ class Faulty:
             self.server.close()
 
 
+def read_text(path):
+    with open(path) as f:
+        return f.read()
+
+
 def stop(server):
     """The server hangs: its connections stay up, nothing is answered."""
     server.process.send_signal(signal.SIGSTOP)
+    tasks = "/proc/%d/task" % server.process.pid
+
+    def stands():
+        """kill(2) returns before the threads stand still: one on another CPU may answer yet."""
+        try:
+            return all(read_text("%s/%s/stat" % (tasks, task)).rpartition(")")[2].split()[0] == "T"
+                       for task in os.listdir(tasks))
+        except OSError:
+            return False  # a thread has ended meanwhile
+    t.wait_for(stands, 10, "the server standing still", step=0.001)
 
 
 def go_on(server):
