@@ -1,38 +1,9 @@
 /* The pure client session: connections, handshakes, requests. */
-#include "tests/lib/unit.h"
-#include "tests/unit/client/driver.h"
+#include "tests/unit/client/session.h"
 
 #include <string.h>
 
-static struct driver d;
-
-static void one_server(void) { driver_init(&d, 1, 9000); }
-
 static void three_servers(void) { driver_init(&d, 3, 9000); }
-
-static void established(void) {
-    one_server();
-    driver_establish(&d);
-}
-
-static void teardown(void) { driver_close(&d); }
-
-static void assert_reply(uint64_t token, int32_t err) {
-    const struct client_update *u = driver_reply_to(&d, token);
-    ck_assert_msg(u, "no reply to %d", (int)token);
-    ck_assert_int_eq(u->err, err);
-}
-
-static struct driver_frame take(void) {
-    struct driver_frame f;
-    ck_assert(driver_take(&d, true, &f));
-    return f;
-}
-
-static void assert_nothing_sent(void) {
-    struct driver_frame f;
-    ck_assert(!driver_take(&d, true, &f));
-}
 
 static struct proto_connect_request take_connect_request(void) {
     struct driver_frame f;

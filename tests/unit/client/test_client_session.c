@@ -1,35 +1,8 @@
 /* The pure client session: what outlives a connection: watches, credentials, the session itself. */
-#include "tests/lib/unit.h"
-#include "tests/unit/client/driver.h"
+#include "tests/unit/client/session.h"
 
 #include <stdio.h>
 #include <string.h>
-
-static struct driver d;
-
-static void established(void) {
-    driver_init(&d, 1, 9000);
-    driver_establish(&d);
-}
-
-static void teardown(void) { driver_close(&d); }
-
-static void assert_reply(uint64_t token, int32_t err) {
-    const struct client_update *u = driver_reply_to(&d, token);
-    ck_assert_msg(u, "no reply to %d", (int)token);
-    ck_assert_int_eq(u->err, err);
-}
-
-static struct driver_frame take(void) {
-    struct driver_frame f;
-    ck_assert(driver_take(&d, true, &f));
-    return f;
-}
-
-static void assert_nothing_sent(void) {
-    struct driver_frame f;
-    ck_assert(!driver_take(&d, true, &f));
-}
 
 /* Up to the handshake's answer, which is the test's. */
 static void connect_again(void) {
