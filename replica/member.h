@@ -7,7 +7,7 @@
 #include "common/buf.h"
 #include "replica/env.h"
 #include "replica/server/replica.h"
-#include "replica/store/wal.h"
+#include "replica/store/store.h"
 
 struct member;
 
@@ -29,10 +29,14 @@ void member_client_open(struct member *m, conn_id_t conn, struct slice addr, uin
 void member_client_frame(struct member *m, conn_id_t conn, struct slice frame);
 void member_client_word(struct member *m, conn_id_t conn, struct slice word);
 void member_client_closed(struct member *m, conn_id_t conn);
+/* Links to peers, by server id; at most one per peer: up, messages, down. */
+void member_peer_up(struct member *m, uint8_t peer);
+void member_peer_message(struct member *m, uint8_t peer, struct slice message);
+void member_peer_down(struct member *m, uint8_t peer);
 /* Starts a log sync when something is appended and none is under way. The shell calls it once after
  * it fed the events of one wake-up, so that they share a sync. */
 void member_flush(struct member *m);
-struct wal *member_wal(struct member *m); /* for env.log_sync, that runs wal_sync_run on it */
+struct store *member_store(struct member *m); /* for env.log_sync, that runs store_sync_run on it */
 void member_log_synced(struct member *m, int result);
 
 #endif

@@ -29,6 +29,7 @@ enum log_kind { LOG_TXN = 1, LOG_EPOCH = 2 };
 struct log_record {
     enum log_kind kind;
     zxid_t zxid;
+    zxid_t committed;     /* how far was known to be committed when this was appended; 0: nothing */
     struct slice payload; /* LOG_TXN: as txn_encode made it */
 };
 

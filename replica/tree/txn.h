@@ -43,6 +43,7 @@ struct txn {
     int64_t time_ms;         /* wall clock of the leader: ctime, mtime */
     bool multi;
     int32_t timeout_ms;
+    bool retries; /* CREATE_SESSION: keeps results for exactly-once retries */
     int32_t err; /* enum zk_err */
     uint32_t error_index;
     struct blob *secret;

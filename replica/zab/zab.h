@@ -1,47 +1,95 @@
-/* Atomic broadcast: gives each proposal its zxid, keeps the proposals in flight, and commits them
- * in order once a quorum has them on disk (Zab, DSN'11). It knows payloads as bytes only.
+/* Zab (Junqueira, Reed, Serafini: DSN'11; docs/zab.md): election, discovery, synchronisation and
+ * broadcast of one server of an ensemble, as a pure state machine. It knows payloads as bytes only.
  *
- * Inputs are calls, outputs are pulled with zab_next after each: what has to be logged, what is
- * committed, since when this server leads. The quorum is one server now, whose acknowledgements
- * come from its own disk; peers add their acknowledgements and messages to the same inputs and
- * outputs.
+ * Inputs are calls, outputs are pulled with zab_next after each. What has to wait for the disk comes
+ * out only after the disk's own input (zab_log_synced, ...). An ensemble of one takes the same path.
  *
- *              zab_lead                  epoch record acknowledged by a quorum
- *   RECOVERING ---------> ESTABLISHING ---------------------------------------> LEADING
- *                              ^                                                   |
- *                              +---- counter used up and nothing in flight --------+
- */
+ *              zab_start
+ *   (recover) ----------> LOOKING --- elected by a quorum ---> LEADING    (discovery, sync, broadcast)
+ *                          ^  |                                   |
+ *                          |  +-- a leader is known -> FOLLOWING or OBSERVING
+ *                          |                                      |
+ *                          +-- no quorum heard, link or leader lost, protocol broken
+ *
+ * History. The log is one sequence of records; an epoch begins with a record of its own, (e,0), that
+ * its leader appends before anything else. So two logs that both have (e,0) are equal up to it, and
+ * the greatest common epoch and the lesser of its two last counters are the last common record (R6).
+ * currentEpoch is the epoch of the last record. acceptedEpoch is kept apart (ZAB_SAVE_EPOCH).
+ *
+ * Memory. What is not known to be committed is not applied: ZAB_COMMIT comes for records that are
+ * committed and durable here, in order, each once. Every record tells how far was committed when it
+ * was appended, so a restart knows it too; what lies behind is held, and what a leader truncates
+ * was never applied. */
 #ifndef ZKFS_REPLICA_ZAB_ZAB_H
 #define ZKFS_REPLICA_ZAB_ZAB_H
 
-#include "common/blob.h"
-#include "common/types.h"
+#include "replica/zab/quorum.h"
+#include "replica/zab/zab_msg.h"
 
 /* Where an epoch ends although nothing failed: the counter must never carry into the epoch
- * (ZAB-BUGS S27). The margin is for records that a later version may have to add at an epoch's end.
- */
+ * (ZAB-BUGS S27). The leader begins its next epoch in place, when nothing is in flight: no client
+ * and no learner is lost. */
 #define ZAB_COUNTER_LIMIT 0xfffffff0u
 
 struct zab_config {
-    uint8_t self;          /* this server's id, one of the voters */
-    const uint8_t *voters; /* copied */
-    uint32_t voter_count;
-    uint32_t counter_limit; /* ZAB_COUNTER_LIMIT; tests take a small one */
+    uint8_t self;
+    struct quorum_config quorum; /* all servers, self included; copied */
+    uint32_t counter_limit;      /* ZAB_COUNTER_LIMIT; tests take a small one */
+    int32_t heartbeat_ms;        /* a leader's PING */
+    int32_t silence_ms;          /* a link without a message for so long is dropped; a leader that has
+                                    not heard a quorum for so long steps down (Z6) */
+    int32_t finalize_ms; /* a quorum agrees, but a connected voter has not spoken: wait so long */
+    int32_t init_ms;     /* elected, or following, and not established by then: look again */
+    uint32_t window_bytes;  /* sent to one learner and not acknowledged: at most about this */
+    uint32_t recent_bytes;  /* records kept in memory for learners that are a little behind */
+    uint32_t inflight_max;  /* proposals not committed: zab_ready is false beyond */
+    uint32_t inflight_bytes_max;
 };
 
-enum zab_state { ZAB_RECOVERING, ZAB_ESTABLISHING, ZAB_LEADING };
+void zab_config_defaults(struct zab_config *config); /* all but self and quorum */
 
 enum zab_output_type {
-    ZAB_LOG_EPOCH,    /* append the start of an epoch: zxid, its counter is 0 */
-    ZAB_LOG_PROPOSAL, /* append this proposal: zxid, payload */
-    ZAB_ESTABLISHED,  /* a quorum has the epoch's start on disk: propose, serve (DESIGN Z4) */
-    ZAB_COMMIT,       /* zxid is committed; commits come in order, none is left out */
+    ZAB_SEND,         /* peer, msg */
+    ZAB_DROP,         /* peer, text: close the link; no message of it may come any more (zab_peer_down
+                         is not called for it). The shell connects again. */
+    ZAB_SAVE_EPOCH,   /* epoch: make acceptedEpoch durable, then zab_epoch_saved (R7) */
+    ZAB_LOG_APPEND,   /* kind, zxid, committed, payload: append; zab_log_synced when durable */
+    ZAB_LOG_TRUNCATE, /* zxid: remove everything behind it durably, then zab_log_truncated. Nothing is
+                         appended meanwhile. */
+    ZAB_LOG_READ,     /* peer, zxid: records behind zxid, then zab_log_range; one under way per peer */
+    ZAB_COMMIT,       /* kind, zxid, payload: apply */
+    ZAB_ROLE,         /* role, peer (the leader; self when leading; 0 none), epoch: this server's role
+                         changed. It does not serve, propose or answer markers before ZAB_SERVE. */
+    ZAB_SERVE,        /* epoch. LEADING: a quorum has acknowledged NEWLEADER: propose and serve (Z4).
+                         FOLLOWING, OBSERVING: up to date: serve. Comes after the commits it covers.
+                         Again without a role change: the leader's epoch was rolled over. */
+    ZAB_SNAP_SEND,    /* leader: peer needs a snapshot: send pieces with zab_snap_send while
+                         zab_snap_room says so, then zab_snap_sent */
+    ZAB_SNAP_STOP,    /* leader: peer is gone: stop that */
+    ZAB_SNAP_BEGIN,   /* learner: what follows is a snapshot that will replace everything */
+    ZAB_SNAP_CHUNK,   /* learner: payload: the next piece */
+    ZAB_SNAP_END,     /* learner: zxid (where the walk began), ended: make it durable in place of the
+                         whole log, load it, then zab_snap_installed. A zab_log_synced of the old log
+                         may still come before that. */
+    ZAB_SNAP_ABANDON, /* learner: the pieces so far are of no use (the leader is gone) */
+    ZAB_APP,          /* peer, payload: the server room's message */
+    ZAB_NOTE,         /* text, peer, zxid: worth a line of log */
+    ZAB_FATAL,        /* text: history is damaged or foreign; the process must end (Z11) */
 };
 
+/* Borrowed until the next call of any zab function. */
 struct zab_output {
     enum zab_output_type type;
+    uint8_t peer;
+    uint32_t epoch;
+    enum zab_role role;
+    enum zab_record_kind kind;
     zxid_t zxid;
-    struct blob *payload; /* ZAB_LOG_PROPOSAL: borrowed, good until its commit was pulled */
+    zxid_t committed;
+    zxid_t ended;
+    struct blob *payload;
+    const struct zab_msg *msg;
+    const char *text; /* static or z's */
 };
 
 struct zab;
@@ -49,34 +97,83 @@ struct zab;
 struct zab *zab_new(const struct zab_config *config);
 void zab_free(struct zab *z); /* NULL is fine */
 
-/* A record of this server's own log, in order, before zab_lead. False when it does not follow the
- * one before: the counter goes up by one, and a new epoch begins with counter 0 (ZAB-BUGS R5). */
-bool zab_recover(struct zab *z, zxid_t zxid);
-/* Begins the epoch after every epoch of the log. */
-void zab_lead(struct zab *z);
-enum zab_state zab_state(const struct zab *z);
-/* Whether zab_propose may be called: this server leads and the epoch has zxids left. When it turns
- * false while leading, an ZAB_ESTABLISHED follows once what is in flight is committed. */
-bool zab_ready(const struct zab *z);
-/* The zxid that the next zab_propose gives. */
-zxid_t zab_next_zxid(const struct zab *z);
-/* Proposes take_payload (its reference passes to z). zab_ready must hold (CHECK). */
-zxid_t zab_propose(struct zab *z, struct blob *take_payload);
-/* Voter `server` has everything up to zxid on disk. An unknown server is ignored, an older zxid
- * than before as well; beyond the last that was proposed is a broken invariant (CHECK). */
-void zab_acked(struct zab *z, uint8_t server, zxid_t zxid);
-/* The next thing to do; false when there is none. */
-bool zab_next(struct zab *z, struct zab_output *ret_output);
+/* Before zab_start, in this order: what the disk held. */
+void zab_recover_epoch(struct zab *z, uint32_t accepted_epoch); /* 0: none was saved */
+/* History begins behind a snapshot: `begun` and `ended` as ZAB_SNAP_END gave them. It counts as
+ * committed and applied. */
+void zab_recover_base(struct zab *z, zxid_t begun, zxid_t ended);
+/* A record of the log, in order; `committed` as it was appended with. False when it does not follow
+ * the one before: the counter goes up by one, a new epoch begins with counter 0 (R5). Pull the
+ * commits after each. In an ensemble of one every record of the log is committed. */
+bool zab_recover(struct zab *z, enum zab_record_kind kind, zxid_t zxid, zxid_t committed,
+                 struct slice payload);
+void zab_start(struct zab *z);
 
-/* A marker behind every proposal made so far: it is passed when zab_sync_passed says so, after the
- * commits before it were pulled. With peers a marker also proves that this server still leads. */
+/* The time: before every other input of a step. Runs what is due. */
+void zab_clock(struct zab *z, int64_t mono_ms);
+int64_t zab_deadline(const struct zab *z); /* zab_clock again by then; INT64_MAX: never */
+
+/* Links. At most one per peer: up, messages, down (unless ZAB_DROP was said). */
+void zab_peer_up(struct zab *z, uint8_t peer);
+void zab_peer_down(struct zab *z, uint8_t peer);
+void zab_receive(struct zab *z, uint8_t peer, const struct zab_msg *msg); /* anything may come */
+
+/* The disk. */
+void zab_log_synced(struct zab *z, zxid_t zxid); /* all appended up to zxid is durable */
+void zab_log_truncated(struct zab *z);
+void zab_epoch_saved(struct zab *z, uint32_t epoch);
+struct zab_record {
+    enum zab_record_kind kind;
+    zxid_t zxid;
+    struct slice payload;
+};
+/* Answer of ZAB_LOG_READ: the records behind `after`, as many as fit a read; count 0: the log does
+ * not reach back so far (a snapshot is needed). A peer that is gone is ignored. */
+void zab_log_range(struct zab *z, uint8_t peer, zxid_t after, const struct zab_record *records,
+                   size_t count);
+
+/* Snapshots. */
+bool zab_snap_room(const struct zab *z, uint8_t peer); /* another piece may be sent now */
+void zab_snap_send(struct zab *z, uint8_t peer, struct blob *take_piece);
+void zab_snap_sent(struct zab *z, uint8_t peer, zxid_t begun, zxid_t ended);
+void zab_snap_installed(struct zab *z);
+
+/* LEADING, after ZAB_SERVE. */
+/* Whether zab_propose may be called: this server leads and there is room. When it turns true again,
+ * the caller finds out by asking after each step. */
+bool zab_ready(const struct zab *z);
+zxid_t zab_next_zxid(const struct zab *z); /* what the next zab_propose gives */
+zxid_t zab_propose(struct zab *z, struct blob *take_payload); /* zab_ready must hold (CHECK) */
+/* A marker behind every proposal made so far. It is passed when those are committed and pulled, and
+ * a quorum has confirmed by a round of heartbeats that began after the call that this server still
+ * leads (Z6, S28; docs/decisions). A marker of an earlier leadership never passes. */
 typedef uint64_t zab_marker;
 zab_marker zab_sync(struct zab *z);
 bool zab_sync_passed(const struct zab *z, zab_marker marker);
 
-zxid_t zab_last_zxid(const struct zab *z); /* last logged or proposed, epochs included */
-zxid_t
-zab_committed_zxid(const struct zab *z); /* last whose ZAB_COMMIT was pulled; 0 none since start */
-uint32_t zab_in_flight(const struct zab *z); /* proposals whose commit was not pulled */
+/* The server room's message to the leader, or from the leader to a learner that is up to date. False
+ * when there is no such link: it is dropped. Arrives in order with the commits of the same link. */
+bool zab_send_app(struct zab *z, uint8_t peer, struct blob *take_payload);
+
+enum zab_role zab_role(const struct zab *z);
+bool zab_serving(const struct zab *z);          /* ZAB_SERVE was pulled, in this role */
+uint8_t zab_leader(const struct zab *z);        /* 0: none known */
+uint32_t zab_epoch(const struct zab *z);        /* currentEpoch: of the last record */
+uint32_t zab_accepted_epoch(const struct zab *z);
+zxid_t zab_last_zxid(const struct zab *z);      /* last appended or proposed, epochs included */
+zxid_t zab_durable_zxid(const struct zab *z);
+zxid_t zab_committed_zxid(const struct zab *z); /* known to be committed; may be ahead of the pulled */
+uint32_t zab_in_flight(const struct zab *z);    /* proposals whose commit was not pulled */
+bool zab_blank(const struct zab *z);
+
+/* For admin words: what the leader knows of its learners. */
+struct zab_learner_info {
+    uint8_t id;
+    bool connected, observer, serving;
+    zxid_t acked;
+    int64_t heard_ms; /* mono */
+};
+/* The i-th server of the configuration other than self; false behind the last. */
+bool zab_learner_info(const struct zab *z, size_t i, struct zab_learner_info *ret_info);
 
 #endif

@@ -5,7 +5,7 @@ ROOMS = {
     "common": {"common"},
     "replica/zab": {"common"},
     "replica/tree": {"common"},
-    "replica/proto": {"common", "replica/tree"},
+    "replica/proto": {"common", "replica/tree", "replica/zab/zab_msg.h"},
     "replica/env.h": {"common"},
     "replica/store": {"common", "replica/proto", "replica/env.h"},
     "replica/server": {"common", "replica/zab", "replica/tree", "replica/proto"},
