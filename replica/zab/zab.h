@@ -109,6 +109,9 @@ bool zab_recover(struct zab *z, enum zab_record_kind kind, zxid_t zxid, zxid_t c
                  struct slice payload);
 void zab_start(struct zab *z);
 
+/* The next output, until false: after every call above and below that takes an input. */
+bool zab_next(struct zab *z, struct zab_output *ret_output);
+
 /* The time: before every other input of a step. Runs what is due. */
 void zab_clock(struct zab *z, int64_t mono_ms);
 int64_t zab_deadline(const struct zab *z); /* zab_clock again by then; INT64_MAX: never */
