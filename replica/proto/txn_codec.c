@@ -57,8 +57,10 @@ static void txn_to_message(const struct txn *t, struct arena *a, Zkfs__Log__Txn 
     m->cxid = t->cxid;
     m->time_ms = t->time_ms;
     m->multi = t->multi;
-    if (t->type == TXN_CREATE_SESSION)
+    if (t->type == TXN_CREATE_SESSION) {
         m->timeout_ms = t->timeout_ms;
+        m->retries = t->retries;
+    }
     if (t->type == TXN_ERROR) {
         m->err = t->err;
         m->error_index = t->error_index;
@@ -125,7 +127,8 @@ static bool op_from_message(const Zkfs__Log__Op *m, struct txn_op *op) {
 static bool txn_fields_fit(const Zkfs__Log__Txn *m) {
     if (m->base.n_unknown_fields > 0)
         return false;
-    if (m->type != ZKFS__LOG__TXN_TYPE__TXN_TYPE_CREATE_SESSION && m->timeout_ms != 0)
+    bool session = m->type == ZKFS__LOG__TXN_TYPE__TXN_TYPE_CREATE_SESSION;
+    if (!session && (m->timeout_ms != 0 || m->retries))
         return false;
     if (m->secret_present_case && m->type != ZKFS__LOG__TXN_TYPE__TXN_TYPE_ENSEMBLE)
         return false;
@@ -145,6 +148,7 @@ static struct txn *txn_from_message(const Zkfs__Log__Txn *m, zxid_t zxid) {
     t->time_ms = m->time_ms;
     t->multi = m->multi;
     t->timeout_ms = m->timeout_ms;
+    t->retries = m->retries;
     t->err = m->err;
     t->error_index = m->error_index;
     t->secret = m->secret_present_case ? blob_of(m->secret) : NULL;

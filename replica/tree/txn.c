@@ -78,6 +78,8 @@ const char *txn_invalid_reason(const struct txn *t) {
         return "too many operations";
     if (t->error_index > 0 && (t->type != TXN_ERROR || t->error_index >= t->op_count))
         return "the refused operation is none of the transaction's";
+    if (t->retries && t->type != TXN_CREATE_SESSION)
+        return "only a new session asks for retries";
     switch (t->type) {
     case TXN_OPS:
     case TXN_CLOSE_SESSION:

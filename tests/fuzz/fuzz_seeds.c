@@ -210,7 +210,7 @@ static struct txn *some_txn(enum txn_type type) {
     t->cxid = 7;
     t->multi = true;
     if (type == TXN_CREATE_SESSION)
-        t->timeout_ms = 4000;
+        t->timeout_ms = 4000, t->retries = true;
     if (type == TXN_ERROR) {
         t->err = -101;
         t->op_count = 3;
@@ -237,7 +237,7 @@ static void txn_seeds(void) {
     for (int type = TXN_OPS; type <= TXN_ENSEMBLE; type++) {
         struct txn *t = some_txn((enum txn_type)type);
         struct blob *bytes = txn_encode(t);
-        struct log_record r = {LOG_TXN, 0x100000001, blob_slice(bytes)};
+        struct log_record r = {LOG_TXN, 0x100000001, 0x100000000, blob_slice(bytes)};
         struct buf b = BUF_INIT;
         buf_put_u8(&b, 0);
         buf_put(&b, bytes->bytes, bytes->len);

@@ -45,6 +45,9 @@ static void one_record(struct slice bytes) {
     CHECK(log_record_decode((struct slice){b.data, (int32_t)b.len}, &again));
     CHECK(again.kind == r.kind);
     CHECK(again.zxid == r.zxid);
+    CHECK(again.committed == r.committed);
+    CHECK(b.len == (size_t)bytes.len);
+    CHECK(memcmp(b.data, bytes.p, b.len) == 0);
     if (r.kind == LOG_TXN) {
         CHECK(again.payload.len == r.payload.len);
         CHECK(r.payload.len <= 0 ||

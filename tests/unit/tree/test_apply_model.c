@@ -188,7 +188,7 @@ static void random_path(struct prng *r, char *ret) {
         return;
     }
     size_t len = 0;
-    for (uint32_t depth = 1 + prng_below(r, 3); depth > 0; depth--) {
+    for (uint32_t depth = 1 + (uint32_t)prng_below(r, 3); depth > 0; depth--) {
         ret[len++] = '/';
         ret[len++] = (char)('a' + prng_below(r, 3));
     }
@@ -278,7 +278,7 @@ static bool try_set(struct model *m, struct prng *r, zxid_t zxid, struct txn_op 
 static void random_op(struct model *m, struct prng *r, zxid_t zxid, struct txn_op *op,
                       struct expect *e) {
     for (;;) {
-        uint32_t kind = prng_below(r, 10);
+        uint32_t kind = (uint32_t)prng_below(r, 10);
         bool done = kind < 4   ? try_create(m, r, zxid, op, e)
                     : kind < 7 ? try_delete(m, r, zxid, op, e)
                                : try_set(m, r, zxid, op, e);
@@ -288,7 +288,7 @@ static void random_op(struct model *m, struct prng *r, zxid_t zxid, struct txn_o
 }
 
 static struct txn *close_session(struct model *m, struct prng *r, zxid_t zxid, struct expect *e) {
-    uint32_t which = prng_below(r, SESSIONS);
+    uint32_t which = (uint32_t)prng_below(r, SESSIONS);
     session_id_t session = m->sessions[which];
     m->sessions[which] = ++m->last_session;
     uint32_t n = 0;
@@ -307,7 +307,7 @@ static struct txn *close_session(struct model *m, struct prng *r, zxid_t zxid, s
 static struct txn *random_txn(struct model *m, struct prng *r, zxid_t zxid, struct expect *e) {
     buf_reset(&e->events);
     buf_reset(&e->stats);
-    uint32_t kind = prng_below(r, 20);
+    uint32_t kind = (uint32_t)prng_below(r, 20);
     if (kind == 0) {
         struct txn *txn = make_typed(TXN_ERROR, zxid, 1, 1);
         txn->err = -101;
@@ -430,7 +430,8 @@ static void run(uint64_t seed) {
     static struct model m;
     static struct walk w;
     static struct txn *txns[TXNS];
-    struct prng r = {seed};
+    struct prng r;
+    prng_init(&r, seed);
     struct expect e = {BUF_INIT, BUF_INIT};
     struct tree_changes changes;
     struct tree *t = tree_new();
@@ -438,7 +439,7 @@ static void run(uint64_t seed) {
     model_init(&m);
     w = (struct walk){.begun = 1 + (zxid_t)prng_below(&r, TXNS / 2)};
     /* Now and then nothing is walked before everything has happened: the log is applied twice. */
-    uint32_t pace = prng_below(&r, 5);
+    uint32_t pace = (uint32_t)prng_below(&r, 5);
     for (size_t i = 0; i < TXNS; i++) {
         zxid_t zxid = 1 + (zxid_t)i;
         txns[i] = random_txn(&m, &r, zxid, &e);
@@ -447,8 +448,8 @@ static void run(uint64_t seed) {
         assert_changes(&changes, &e);
         if (i % 32 == 0)
             assert_same(t, &m, false);
-        for (uint32_t step = prng_below(&r, pace + 1); zxid >= w.begun && !w.over && step > 0;
-             step--)
+        for (uint32_t step = (uint32_t)prng_below(&r, pace + 1);
+             zxid >= w.begun && !w.over && step > 0; step--)
             walk_step(&w, &m, zxid);
     }
     while (!w.over)

@@ -26,7 +26,8 @@ static struct item *item_new(uint32_t key, uint32_t hash) {
 }
 
 static uint32_t mix(uint32_t key) {
-    struct prng p = {key};
+    struct prng p;
+    prng_init(&p, key);
     return (uint32_t)prng_next(&p);
 }
 
@@ -98,10 +99,11 @@ START_TEST(random_insertions_and_removals_agree_with_a_plain_array) {
     static struct item *have[KEYS];
     struct htab h;
     htab_init(&h);
-    struct prng p = {1};
+    struct prng p;
+    prng_init(&p, 1);
     uint64_t count = 0;
     for (int step = 0; step < 200000; step++) {
-        uint32_t k = prng_below(&p, KEYS);
+        uint32_t k = (uint32_t)prng_below(&p, KEYS);
         ck_assert_ptr_eq(find_key(&h, k, mix(k)), have[k]);
         if (have[k]) {
             htab_remove(&h, &have[k]->link);

@@ -11,11 +11,11 @@
 static const uint8_t payload[] = "what the log and Zab do not look into";
 
 static struct log_record txn_record(void) {
-    return (struct log_record){LOG_TXN, 0x700000123, {payload, sizeof payload}};
+    return (struct log_record){LOG_TXN, 0x700000123, 0x700000120, {payload, sizeof payload}};
 }
 
 static struct log_record epoch_record(void) {
-    return (struct log_record){LOG_EPOCH, 0x800000000, SLICE_NULL};
+    return (struct log_record){LOG_EPOCH, 0x800000000, 0x700000123, SLICE_NULL};
 }
 
 static bool decode(const struct buf *b, struct log_record *ret) {
@@ -29,6 +29,7 @@ START_TEST(a_record_of_a_transaction_comes_back_and_borrows) {
     ck_assert(decode(&b, &out));
     ck_assert_int_eq((int)out.kind, LOG_TXN);
     ck_assert_int_eq(out.zxid, in.zxid);
+    ck_assert_int_eq(out.committed, in.committed);
     ck_assert_int_eq(out.payload.len, sizeof payload);
     ck_assert_int_eq(memcmp(out.payload.p, payload, sizeof payload), 0);
     ck_assert(out.payload.p > b.data && out.payload.p < b.data + b.len);
@@ -43,6 +44,7 @@ START_TEST(a_record_of_an_epoch_comes_back) {
     ck_assert(decode(&b, &out));
     ck_assert_int_eq((int)out.kind, LOG_EPOCH);
     ck_assert_int_eq(out.zxid, 0x800000000);
+    ck_assert_int_eq(out.committed, 0x700000123);
     ck_assert_int_le(out.payload.len, 0);
     buf_close(&b);
 }
@@ -53,9 +55,10 @@ START_TEST(an_empty_payload_and_extreme_zxids_come_back) {
     for (size_t i = 0; i < sizeof zxids / sizeof *zxids; i++) {
         struct buf b = BUF_INIT;
         struct log_record out;
-        log_record_encode(&b, &(struct log_record){LOG_TXN, zxids[i], {NULL, 0}});
+        log_record_encode(&b, &(struct log_record){LOG_TXN, zxids[i], zxids[i], {NULL, 0}});
         ck_assert(decode(&b, &out));
         ck_assert_int_eq(out.zxid, zxids[i]);
+        ck_assert_int_eq(out.committed, zxids[i]);
         ck_assert_int_eq(out.payload.len, 0);
         buf_close(&b);
     }
@@ -81,12 +84,29 @@ START_TEST(a_truncation_at_every_byte_is_refused) {
         for (size_t n = 0; n < b.len; n++) {
             uint8_t *cut = mem_dup(b.data, n);
             struct log_record out = {.zxid = 42};
-            ck_assert(!log_record_decode((struct slice){cut, (int32_t)n}, &out));
-            ck_assert_int_eq(out.zxid, 42); /* untouched */
+            /* Without its last field, committed, it is a record again. */
+            bool whole = n == b.len - 9;
+            ck_assert_int_eq(log_record_decode((struct slice){cut, (int32_t)n}, &out), whole);
+            ck_assert_int_eq(out.zxid, whole ? records[i].zxid : 42); /* untouched */
             mem_free(cut);
         }
         buf_close(&b);
     }
+}
+END_TEST
+
+START_TEST(where_nothing_is_committed_the_field_is_left_out) {
+    struct buf b = BUF_INIT;
+    struct log_record in = txn_record(), out;
+    log_record_encode(&b, &in);
+    size_t with = b.len;
+    in.committed = 0;
+    buf_reset(&b);
+    log_record_encode(&b, &in);
+    ck_assert_uint_eq(b.len, with - 9);
+    ck_assert(decode(&b, &out));
+    ck_assert_int_eq(out.committed, 0);
+    buf_close(&b);
 }
 END_TEST
 
@@ -103,7 +123,13 @@ START_TEST(malformed_records_are_refused) {
         {"an epoch with a counter", "\x08\2\x11\1\0\0\0\1\0\0\0", 11},
         {"an epoch with a payload", "\x08\2\x11\0\0\0\0\1\0\0\0\x1a\0", 13},
         {"a byte behind", "\x08\1\x11\1\0\0\0\0\0\0\0\x1a\0\0", 14},
-        {"an unknown field", "\x08\1\x11\1\0\0\0\0\0\0\0\x1a\0\x20\1", 15},
+        {"an unknown field", "\x08\1\x11\1\0\0\0\0\0\0\0\x1a\0\x28\1", 15},
+        {"committed of 0, written", "\x08\1\x11\1\0\0\0\0\0\0\0\x1a\0\x21\0\0\0\0\0\0\0\0", 22},
+        {"committed as a varint", "\x08\1\x11\1\0\0\0\0\0\0\0\x1a\0\x20\1", 15},
+        {"committed before the payload", "\x08\1\x11\1\0\0\0\0\0\0\0\x21\1\0\0\0\0\0\0\0\x1a\0",
+         22},
+        {"committed twice",
+         "\x08\1\x11\1\0\0\0\0\0\0\0\x1a\0\x21\1\0\0\0\0\0\0\0\x21\1\0\0\0\0\0\0\0", 31},
         {"a payload twice", "\x08\1\x11\1\0\0\0\0\0\0\0\x1a\0\x1a\0", 15},
         {"a payload longer than the record", "\x08\1\x11\1\0\0\0\0\0\0\0\x1a\2x", 14},
         {"a length of five bytes", "\x08\1\x11\1\0\0\0\0\0\0\0\x1a\xff\xff\xff\xff\xff\1", 18},
@@ -149,6 +175,7 @@ START_TEST(protobuf_c_reads_what_was_written_and_the_other_way_round) {
         ck_assert_ptr_nonnull(m);
         ck_assert_int_eq((int)m->kind, (int)records[i].kind);
         ck_assert_int_eq((int64_t)m->zxid, records[i].zxid);
+        ck_assert_int_eq((int64_t)m->committed, records[i].committed);
         ck_assert_uint_eq(m->payload.len, i == 0 ? sizeof payload : 0);
         ck_assert_uint_eq(m->base.n_unknown_fields, 0);
         uint8_t packed[256];
@@ -192,6 +219,7 @@ Suite *unit_suite(void) {
     tcase_add_test(c, a_record_of_an_epoch_comes_back);
     tcase_add_test(c, an_empty_payload_and_extreme_zxids_come_back);
     tcase_add_test(c, encoding_appends);
+    tcase_add_test(c, where_nothing_is_committed_the_field_is_left_out);
     tcase_add_test(c, a_truncation_at_every_byte_is_refused);
     tcase_add_test(c, malformed_records_are_refused);
     tcase_add_test(c, a_payload_longer_than_the_greatest_is_refused);

@@ -34,6 +34,7 @@ static void assert_txns_equal(const struct txn *a, const struct txn *b) {
     ck_assert_int_eq(a->time_ms, b->time_ms);
     ck_assert_int_eq(a->multi, b->multi);
     ck_assert_int_eq(a->timeout_ms, b->timeout_ms);
+    ck_assert_int_eq(a->retries, b->retries);
     ck_assert_int_eq(a->err, b->err);
     ck_assert_uint_eq(a->error_index, b->error_index);
     ck_assert_uint_eq(a->op_count, b->op_count);
@@ -121,6 +122,9 @@ END_TEST
 START_TEST(sessions_and_the_ensemble_come_back) {
     struct txn *txn = make_typed(TXN_CREATE_SESSION, 5, 77, 0);
     txn->timeout_ms = 40000;
+    assert_round_trip(txn);
+    txn = make_typed(TXN_CREATE_SESSION, 5, 78, 0);
+    txn->retries = true;
     assert_round_trip(txn);
     assert_round_trip(make_typed(TXN_CLOSE_SESSION, 6, 77, 0));
     txn = make_typed(TXN_CLOSE_SESSION, 7, 77, 2);
@@ -221,7 +225,8 @@ START_TEST(no_flipped_bit_and_no_random_bytes_do_harm) {
         txn_free(back);
         mem_free(flipped);
     }
-    struct prng r = {3};
+    struct prng r;
+    prng_init(&r, 3);
     for (int i = 0; i < 20000; i++) {
         int32_t n = 1 + (int32_t)prng_below(&r, 60);
         uint8_t *random = mem_alloc((size_t)n);
@@ -426,6 +431,23 @@ START_TEST(numbers_that_contradict_each_other_are_refused) {
 }
 END_TEST
 
+START_TEST(only_a_new_session_asks_for_retries) {
+    Zkfs__Log__Txn m;
+    zkfs__log__txn__init(&m);
+    m.retries = true;
+    m.type = ZKFS__LOG__TXN_TYPE__TXN_TYPE_CREATE_SESSION;
+    ck_assert(taken(&m));
+    m.type = ZKFS__LOG__TXN_TYPE__TXN_TYPE_CLOSE_SESSION;
+    ck_assert(!taken(&m));
+    m.type = ZKFS__LOG__TXN_TYPE__TXN_TYPE_OPS;
+    ck_assert(!taken(&m));
+    struct txn *txn = make_typed(TXN_CLOSE_SESSION, 6, 77, 0);
+    txn->retries = true;
+    ck_assert_str_eq(txn_invalid_reason(txn), "only a new session asks for retries");
+    txn_free(txn);
+}
+END_TEST
+
 START_TEST(an_ensemble_without_and_anything_else_with_a_secret_are_refused) {
     Zkfs__Log__Txn m;
     zkfs__log__txn__init(&m);
@@ -482,7 +504,8 @@ START_TEST(the_longest_transaction_comes_back_and_one_byte_more_is_refused) {
     bytes = txn_encode(txn);
     ck_assert_uint_eq(bytes->len, TXN_ENCODED_MAX);
     struct buf record = BUF_INIT;
-    log_record_encode(&record, &(struct log_record){LOG_TXN, 1, blob_slice(bytes)});
+    log_record_encode(
+        &record, &(struct log_record){.kind = LOG_TXN, .zxid = 1, .payload = blob_slice(bytes)});
     ck_assert_uint_le(record.len, LOG_RECORD_MAX);
     struct log_record r;
     ck_assert(log_record_decode((struct slice){record.data, (int32_t)record.len}, &r));
@@ -514,8 +537,8 @@ END_TEST
 START_TEST(what_is_too_long_is_no_record) {
     uint8_t *zeros = mem_zalloc(TXN_ENCODED_MAX + 1);
     struct buf b = BUF_INIT;
-    /* CHECK */
-    log_record_encode(&b, &(struct log_record){LOG_TXN, 1, {zeros, TXN_ENCODED_MAX + 1}});
+    struct log_record r = {LOG_TXN, 1, 0, {zeros, TXN_ENCODED_MAX + 1}};
+    log_record_encode(&b, &r); /* CHECK */
 }
 END_TEST
 
@@ -531,6 +554,7 @@ static TCase *refusals(void) {
     tcase_add_test(c, a_closed_session_only_deletes);
     tcase_add_test(c, operations_stand_only_where_they_belong);
     tcase_add_test(c, numbers_that_contradict_each_other_are_refused);
+    tcase_add_test(c, only_a_new_session_asks_for_retries);
     tcase_add_test(c, an_ensemble_without_and_anything_else_with_a_secret_are_refused);
     tcase_add_test(c, a_field_of_a_later_version_is_refused);
     tcase_add_test(c, a_great_many_empty_operations_are_refused_within_bounds);

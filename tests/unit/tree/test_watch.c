@@ -218,7 +218,7 @@ static void random_step(struct prng *r) {
     size_t at = model_find(kind, p, watcher);
     bool there = at < model_count;
     ck_assert_int_eq(watch_exists(w, kind, slice_from_str(path), (conn_id_t)watcher), there);
-    uint32_t what = prng_below(r, 100);
+    uint32_t what = (uint32_t)prng_below(r, 100);
     if (what < 70) {
         add(kind, path, (conn_id_t)watcher);
         if (!there)
@@ -240,7 +240,8 @@ static void random_step(struct prng *r) {
 }
 
 START_TEST(random_use_agrees_with_a_plain_list) {
-    struct prng r = {(uint64_t)_i};
+    struct prng r;
+    prng_init(&r, (uint64_t)_i);
     model_count = 0;
     for (int step = 0; step < 20000; step++) {
         random_step(&r);

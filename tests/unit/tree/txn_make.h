@@ -4,6 +4,7 @@
 #define ZKFS_TESTS_UNIT_TREE_TXN_MAKE_H
 
 #include "common/buf.h"
+#include "common/prng.h"
 #include "replica/tree/tree_apply.h"
 #include "replica/tree/txn.h"
 
@@ -39,12 +40,5 @@ const char *children_of(const struct tree *t, const char *path);
  * Checks on the way that siblings stand by czxid and that links and counts agree. The caller frees.
  */
 char *tree_picture(const struct tree *t);
-
-/* splitmix64 */
-struct prng {
-    uint64_t state;
-};
-uint64_t prng_next(struct prng *p);
-uint32_t prng_below(struct prng *p, uint32_t n);
 
 #endif
