@@ -130,6 +130,8 @@ void client_finish_close(struct client *c) {
  */
 static void session_expired(struct client *c) {
     bool had_session = c->session_id != 0;
+    client_fail_retries(c);
+    c->retries = false;
     c->session_id = 0;
     memset(c->passwd, 0, sizeof(c->passwd));
     c->timeout_ms = c->config.timeout_ms;
@@ -162,6 +164,9 @@ bool client_on_connect_response(struct client *c, struct slice frame) {
     c->timeout_ms = res.timeout_ms;
     c->connected_at_ms = c->now_ms;
     c->has_answered = false;
+    c->retries = c->config.retries && res.protocol_version == PROTOCOL_VERSION_RETRIES;
+    if (!c->retries)
+        client_fail_retries(c);
     client_set_state(c, CLIENT_CONNECTED);
     if (c->closing) {
         client_send_close(c);

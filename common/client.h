@@ -14,6 +14,12 @@
  * only reads (and sync); answered ZK_CONNECTIONLOSS when it writes, for only the caller can find
  * out whether it was done. A request that is older than its deadline is answered
  * ZK_OPERATIONTIMEOUT when it was never sent (surely not done) and ZK_CONNECTIONLOSS when it was.
+ *
+ * With exactly-once retries, where the session's server grants them, a write that was sent and not
+ * answered is sent again as well, in the same session and with the same xid: the server answers it
+ * with its first result. Only what can no longer be had that way (the session expired, the result is
+ * not kept any more, the deadline) is answered ZK_CONNECTIONLOSS.
+ *
  * The servers are tried in order from a given start, with a back-off that grows to 1 s after each
  * whole round. A server that is behind what this client has seen closes the connection without an
  * answer, as does one that is no server: the next one is tried.
@@ -42,6 +48,7 @@ struct client_config {
     int32_t first_server;    /* where to begin: the shell's random choice */
     int32_t timeout_ms;      /* session timeout asked for */
     int32_t max_frame_bytes; /* greatest reply accepted */
+    bool retries;            /* ask for exactly-once retries */
 };
 
 struct client;

@@ -48,6 +48,7 @@ struct creq {
     int32_t xid;
     uint8_t sends;
     bool is_write;
+    bool on_wire;   /* in the sent list, else in the waiting one */
     bool abandoned; /* nobody waits for the answer any more */
     enum creq_watch watch;
 };
@@ -98,6 +99,7 @@ struct client {
     uint8_t passwd[PASSWD_BYTES];
     int32_t timeout_ms;
     int32_t next_xid;
+    bool retries;      /* granted to this session */
     zxid_t seen_zxid;  /* highest, events included: no server behind it will do */
     zxid_t reply_zxid; /* highest of the replies: every event up to it has arrived */
 
@@ -137,8 +139,10 @@ void client_cancel(struct client *c, uint64_t token);
 void client_answer(struct client *c, struct creq *r, int32_t err, zxid_t zxid, struct slice record);
 void client_free_request(struct creq *r);
 void client_send_waiting(struct client *c);
-/* Reads go back in front of the waiting ones, writes are answered. */
+/* What may be sent again goes back in front of the waiting ones, the rest is answered. */
 void client_settle_sent(struct client *c);
+/* Writes that wait to be sent again cannot be: their session is gone, or grants no retries. */
+void client_fail_retries(struct client *c);
 void client_expire_requests(struct client *c);
 /* Everything unanswered gets an answer: `sent_err` and `waiting_err`. */
 void client_fail_all(struct client *c, int32_t sent_err, int32_t waiting_err);

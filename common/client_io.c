@@ -19,7 +19,7 @@ void client_frame_end(struct client *c, size_t at) {
 
 void client_send_connect(struct client *c) {
     struct proto_connect_request req = {
-        .protocol_version = 0,
+        .protocol_version = c->config.retries ? PROTOCOL_VERSION_RETRIES : 0,
         .last_zxid_seen = c->seen_zxid,
         .timeout_ms = c->config.timeout_ms,
         .session_id = c->session_id,
@@ -63,7 +63,8 @@ void client_send_auths(struct client *c) {
 }
 
 void client_send_request(struct client *c, struct creq *r, struct slice record) {
-    r->xid = take_xid(c);
+    if (r->xid == 0)
+        r->xid = take_xid(c);
     if (r->sends < UINT8_MAX)
         r->sends++;
     size_t at = client_frame_begin(c, r->xid, r->opcode);
@@ -120,7 +121,8 @@ static bool on_reply(struct client *c, const struct proto_reply_header *h, struc
     if (!r || r->xid != h->xid)
         return false;
     note_reply_zxid(c, h->zxid);
-    if (refuses_session(h->err) && !r->is_write)
+    /* Of a write that is sent again only this repetition was refused. */
+    if (refuses_session(h->err) && (!r->is_write || r->sends > 1))
         return false; /* It stays in the list, and is sent again. */
     c->has_answered = true;
     creq_list_pop(&c->sent);
@@ -128,7 +130,8 @@ static bool on_reply(struct client *c, const struct proto_reply_header *h, struc
     struct slice record = SLICE_NULL;
     if (h->err == 0)
         record = (struct slice){.p = in->p, .len = (int32_t)cursor_left(in)};
-    client_answer(c, r, h->err, h->zxid, record);
+    int32_t err = h->err == ZK_RESULTFORGOTTEN ? ZK_CONNECTIONLOSS : h->err;
+    client_answer(c, r, err, h->zxid, record);
     client_free_request(r);
     return !refuses_session(h->err);
 }

@@ -71,7 +71,7 @@ static struct creq *request_new(struct client *c, const struct client_event *ev)
 
 /* Whether the request may have to be put on a wire later, so that its bytes have to be kept. */
 static bool keeps_record(const struct client *c, const struct creq *r) {
-    return !r->is_write || c->state != CLIENT_CONNECTED;
+    return !r->is_write || c->retries || c->state != CLIENT_CONNECTED;
 }
 
 void client_request(struct client *c, const struct client_event *ev) {
@@ -93,6 +93,7 @@ void client_request(struct client *c, const struct client_event *ev) {
     }
     if (c->state == CLIENT_CONNECTED) {
         client_send_request(c, r, ev->bytes);
+        r->on_wire = true;
         list_push(&c->sent, r);
     } else {
         list_push(&c->waiting, r);
@@ -106,7 +107,7 @@ void client_cancel(struct client *c, uint64_t token) {
         return;
     HASH_DEL(c->by_token, r);
     r->abandoned = true;
-    if (r->xid != 0)
+    if (r->on_wire)
         return;
     list_remove(&c->waiting, r);
     client_free_request(r);
@@ -117,13 +118,19 @@ void client_send_waiting(struct client *c) {
     while ((r = creq_list_pop(&c->waiting))) {
         struct slice record = {.p = r->record, .len = (int32_t)r->record_len};
         client_send_request(c, r, record);
-        if (r->is_write) {
+        if (r->is_write && !c->retries) {
             mem_free(r->record);
             r->record = NULL;
             r->record_len = 0;
         }
+        r->on_wire = true;
         list_push(&c->sent, r);
     }
+}
+
+/* A write keeps its xid: by it the server knows it again. */
+static bool goes_again(const struct client *c, const struct creq *r) {
+    return !r->abandoned && r->sends < CLIENT_SENDS_MAX && (!r->is_write || c->retries);
 }
 
 void client_settle_sent(struct client *c) {
@@ -131,17 +138,35 @@ void client_settle_sent(struct client *c) {
     creq_list_init(&again);
     struct creq *r;
     while ((r = creq_list_pop(&c->sent))) {
-        if (r->abandoned || r->is_write || r->sends >= CLIENT_SENDS_MAX) {
+        r->on_wire = false;
+        if (!goes_again(c, r)) {
             client_answer(c, r, ZK_CONNECTIONLOSS, 0, SLICE_NULL);
             client_free_request(r);
-        } else {
-            r->xid = 0;
-            list_push(&again, r);
+            continue;
         }
+        if (!r->is_write)
+            r->xid = 0;
+        list_push(&again, r);
     }
     while ((r = creq_list_pop(&c->waiting)))
         list_push(&again, r);
     while ((r = creq_list_pop(&again)))
+        list_push(&c->waiting, r);
+}
+
+void client_fail_retries(struct client *c) {
+    struct creq_list keep;
+    creq_list_init(&keep);
+    struct creq *r;
+    while ((r = creq_list_pop(&c->waiting))) {
+        if (r->is_write && r->sends > 0) {
+            client_answer(c, r, ZK_CONNECTIONLOSS, 0, SLICE_NULL);
+            client_free_request(r);
+        } else {
+            list_push(&keep, r);
+        }
+    }
+    while ((r = creq_list_pop(&keep)))
         list_push(&c->waiting, r);
 }
 

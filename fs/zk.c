@@ -305,6 +305,7 @@ struct zk *zk_new(struct uv_loop_s *loop, const struct zk_config *config, zk_sta
         .first_server = random_server(count),
         .timeout_ms = config->session_timeout_ms,
         .max_frame_bytes = ZK_REPLY_BYTES_MAX,
+        .retries = true,
     };
     zk->client = client_new(&cc);
     zk->loop = loop;

@@ -13,10 +13,14 @@ static void forget_updates(struct driver *d) {
 }
 
 void driver_init(struct driver *d, int servers, int timeout_ms) {
-    *d = (struct driver){.now = 1000000, .deadline = INT64_MAX};
     struct client_config config = {
         .server_count = servers, .timeout_ms = timeout_ms, .max_frame_bytes = 4096};
-    d->c = client_new(&config);
+    driver_init_config(d, &config);
+}
+
+void driver_init_config(struct driver *d, const struct client_config *config) {
+    *d = (struct driver){.now = 1000000, .deadline = INT64_MAX};
+    d->c = client_new(config);
 }
 
 void driver_close(struct driver *d) {
@@ -81,7 +85,8 @@ static void frame_end(struct buf *b, size_t at) {
 void driver_connect_response(struct driver *d, session_id_t session, int timeout_ms) {
     uint8_t passwd[PASSWD_BYTES];
     memset(passwd, session ? 'p' : 0, sizeof(passwd));
-    struct proto_connect_response res = {.timeout_ms = timeout_ms,
+    struct proto_connect_response res = {.protocol_version = d->grant,
+                                         .timeout_ms = timeout_ms,
                                          .session_id = session,
                                          .passwd = {.p = passwd, .len = PASSWD_BYTES},
                                          .has_read_only = true};

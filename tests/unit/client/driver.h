@@ -21,9 +21,11 @@ struct driver {
     struct buf sent;  /* everything sent since the last driver_take */
     int64_t deadline; /* as last asked for */
     size_t sends;     /* CU_SENDs of the last step */
+    int32_t grant;    /* protocolVersion of connect responses */
 };
 
 void driver_init(struct driver *d, int servers, int timeout_ms);
+void driver_init_config(struct driver *d, const struct client_config *config);
 void driver_close(struct driver *d);
 void driver_step(struct driver *d, const struct client_event *ev);
 void driver_event(struct driver *d, enum client_event_type type);
