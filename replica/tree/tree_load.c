@@ -53,3 +53,7 @@ void tree_load_end(struct tree *t, zxid_t begun, zxid_t ended) {
     t->last_zxid = begun;
     t->fuzzy_until = ended;
 }
+
+bool tree_exact(const struct tree *t) { return t->last_zxid >= t->fuzzy_until; }
+
+zxid_t tree_fuzzy_until(const struct tree *t) { return t->fuzzy_until; }

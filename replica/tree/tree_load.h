@@ -24,5 +24,11 @@ const char *tree_load(struct tree *t, const struct znode_image *image);
  * ended: up to there tree_apply is forgiving. A walk that nothing interrupted has begun == ended.
  */
 void tree_load_end(struct tree *t, zxid_t begun, zxid_t ended);
+/* Whether every znode is as of tree_last_zxid: the replay has reached the walk's end. Before,
+ * nothing may be answered from the tree, and its digest means nothing. */
+bool tree_exact(const struct tree *t);
+/* Until where tree_apply was told to be forgiving; 0: nowhere. A snapshot of a tree that is not
+ * exact itself ends there at the earliest. */
+zxid_t tree_fuzzy_until(const struct tree *t);
 
 #endif
