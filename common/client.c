@@ -102,6 +102,7 @@ void client_lose(struct client *c, bool drop_socket) {
     if (drop_socket && c->has_socket)
         client_emit(c, CU_DISCONNECT);
     c->has_socket = false;
+    c->read_only = false;
     c->server = -1;
     buf_reset(&c->tx);
     if (c->close_sent) { /* The server has most likely ended the session; nothing is left to wait
@@ -147,6 +148,26 @@ static void session_expired(struct client *c) {
     client_lose(c, true);
 }
 
+static void take_session(struct client *c, const struct proto_connect_response *res) {
+    c->session_id = res->session_id;
+    memcpy(c->passwd, res->passwd.p, PASSWD_BYTES);
+    c->look_wait_ms = 0;
+    c->retries = c->config.retries && res->protocol_version == PROTOCOL_VERSION_RETRIES;
+    if (!c->retries)
+        client_fail_retries(c);
+}
+
+/* The server has no quorum: it gave a session of its own, or let us in with ours. */
+static void plan_look(struct client *c) {
+    int64_t wait = c->look_wait_ms * 2;
+    if (wait < CLIENT_LOOK_MIN_MS)
+        wait = CLIENT_LOOK_MIN_MS;
+    if (wait > CLIENT_LOOK_MAX_MS)
+        wait = CLIENT_LOOK_MAX_MS;
+    c->look_wait_ms = wait;
+    c->look_at_ms = c->now_ms + wait;
+}
+
 bool client_on_connect_response(struct client *c, struct slice frame) {
     struct cursor in;
     cursor_init(&in, frame.p, (size_t)frame.len);
@@ -159,14 +180,14 @@ bool client_on_connect_response(struct client *c, struct slice frame) {
     }
     if (res.passwd.len != PASSWD_BYTES)
         return false;
-    c->session_id = res.session_id;
-    memcpy(c->passwd, res.passwd.p, PASSWD_BYTES);
+    c->read_only = res.read_only;
+    if (c->read_only)
+        plan_look(c);
+    else
+        take_session(c, &res);
     c->timeout_ms = res.timeout_ms;
     c->connected_at_ms = c->now_ms;
     c->has_answered = false;
-    c->retries = c->config.retries && res.protocol_version == PROTOCOL_VERSION_RETRIES;
-    if (!c->retries)
-        client_fail_retries(c);
     client_set_state(c, CLIENT_CONNECTED);
     if (c->closing) {
         client_send_close(c);
@@ -239,7 +260,9 @@ static void run_clock(struct client *c) {
         return;
     }
     if (c->state == CLIENT_CONNECTED) {
-        if (c->now_ms - c->last_recv_ms >= (int64_t)c->timeout_ms * 2 / 3)
+        if (c->read_only && c->now_ms >= c->look_at_ms)
+            client_lose(c, true);
+        else if (c->now_ms - c->last_recv_ms >= (int64_t)c->timeout_ms * 2 / 3)
             client_lose(c, true);
         else if (c->now_ms - c->last_send_ms >= c->timeout_ms / 3)
             client_send_ping(c);
@@ -260,6 +283,8 @@ static int64_t next_deadline(const struct client *c) {
         return min_ms(at, c->connect_at_ms);
     if (c->state != CLIENT_CONNECTED)
         return min_ms(at, c->phase_deadline_ms);
+    if (c->read_only)
+        at = min_ms(at, c->look_at_ms);
     at = min_ms(at, c->last_recv_ms + (int64_t)c->timeout_ms * 2 / 3);
     return min_ms(at, c->last_send_ms + c->timeout_ms / 3);
 }
@@ -315,6 +340,8 @@ session_id_t client_session_id(const struct client *c) { return c->session_id; }
 int32_t client_timeout_ms(const struct client *c) { return c->timeout_ms; }
 
 zxid_t client_last_zxid(const struct client *c) { return c->seen_zxid; }
+
+bool client_is_read_only(const struct client *c) { return c->read_only; }
 
 int32_t client_server(const struct client *c) { return c->server; }
 

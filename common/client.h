@@ -17,8 +17,13 @@
  *
  * With exactly-once retries, where the session's server grants them, a write that was sent and not
  * answered is sent again as well, in the same session and with the same xid: the server answers it
- * with its first result. Only what can no longer be had that way (the session expired, the result is
- * not kept any more, the deadline) is answered ZK_CONNECTIONLOSS.
+ * with its first result. Only what can no longer be had that way (the session expired, the result
+ * is not kept any more, the deadline) is answered ZK_CONNECTIONLOSS.
+ *
+ * With read_only_ok a server that has no quorum will do: it reads, and answers writes with
+ * ZK_NOTREADONLY. Lost writes are not sent to it again; they wait. The session that it gives a new
+ * client is its own and is forgotten; one that there was before stays ours. From time to time such
+ * a connection is given up to look for a server with a quorum.
  *
  * The servers are tried in order from a given start, with a back-off that grows to 1 s after each
  * whole round. A server that is behind what this client has seen closes the connection without an
@@ -49,6 +54,7 @@ struct client_config {
     int32_t timeout_ms;      /* session timeout asked for */
     int32_t max_frame_bytes; /* greatest reply accepted */
     bool retries;            /* ask for exactly-once retries */
+    bool read_only_ok;       /* take a server without a quorum, that only reads */
 };
 
 struct client;
@@ -123,6 +129,7 @@ enum client_state client_state(const struct client *c);
 session_id_t client_session_id(const struct client *c); /* 0 before the first */
 int32_t client_timeout_ms(const struct client *c);      /* as negotiated */
 zxid_t client_last_zxid(const struct client *c);        /* highest seen, kept over reconnects */
+bool client_is_read_only(const struct client *c);       /* connected to a server without quorum */
 int32_t client_server(const struct client *c);          /* index of the server in use, -1 none */
 /* Puts `scheme:auth` on this connection, with the next step, and on every later one (addauth).
  * Copied. */

@@ -28,6 +28,10 @@
 /* A socket that is not up after this time is tried anew, even when there is no other server: the
  * kernel itself asks ever more seldom, and would find a host that is back late. */
 #define CLIENT_CONNECT_MAX_MS 3000
+/* How long a read-only server will do before another one is looked for; doubled each time
+ * (ZooKeeper's ClientCnxn has 100 ms to 60 s). Each look interrupts the reads. */
+#define CLIENT_LOOK_MIN_MS 500
+#define CLIENT_LOOK_MAX_MS 30000
 /* A connection that lived this long, or answered a request, was a good one: the next attempt need
  * not wait. */
 #define CLIENT_GOOD_CONNECTION_MS 1000
@@ -99,9 +103,12 @@ struct client {
     uint8_t passwd[PASSWD_BYTES];
     int32_t timeout_ms;
     int32_t next_xid;
-    bool retries;      /* granted to this session */
-    zxid_t seen_zxid;  /* highest, events included: no server behind it will do */
-    zxid_t reply_zxid; /* highest of the replies: every event up to it has arrived */
+    bool retries;         /* granted to this session */
+    bool read_only;       /* connected to a server without a quorum */
+    int64_t look_at_ms;   /* read_only: when to look for a better one */
+    int64_t look_wait_ms; /* and how long to wait the next time */
+    zxid_t seen_zxid;     /* highest, events included: no server behind it will do */
+    zxid_t reply_zxid;    /* highest of the replies: every event up to it has arrived */
 
     struct creq *by_token;
     struct creq_list waiting;    /* not sent on this connection, in order */

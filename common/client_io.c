@@ -24,7 +24,7 @@ void client_send_connect(struct client *c) {
         .timeout_ms = c->config.timeout_ms,
         .session_id = c->session_id,
         .passwd = {.p = c->passwd, .len = PASSWD_BYTES},
-        .read_only = false,
+        .read_only = c->config.read_only_ok,
         .has_read_only = true,
     };
     buf_put_u32be(&c->tx, 0);

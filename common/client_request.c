@@ -114,8 +114,14 @@ void client_cancel(struct client *c, uint64_t token) {
 }
 
 void client_send_waiting(struct client *c) {
+    struct creq_list keep;
+    creq_list_init(&keep);
     struct creq *r;
     while ((r = creq_list_pop(&c->waiting))) {
+        if (c->read_only && r->is_write && r->sends > 0) {
+            list_push(&keep, r);
+            continue;
+        }
         struct slice record = {.p = r->record, .len = (int32_t)r->record_len};
         client_send_request(c, r, record);
         if (r->is_write && !c->retries) {
@@ -126,6 +132,8 @@ void client_send_waiting(struct client *c) {
         r->on_wire = true;
         list_push(&c->sent, r);
     }
+    while ((r = creq_list_pop(&keep)))
+        list_push(&c->waiting, r);
 }
 
 /* A write keeps its xid: by it the server knows it again. */

@@ -186,6 +186,7 @@ static bool app_start(struct app *app, const char **ret_why) {
                                .session_timeout_ms = opt->session_timeout_ms,
                                .timeo_ms = opt->timeo_ms,
                                .hard = opt->hard,
+                               .read_only_ok = opt->ro_ok,
                                .max_frame_bytes = opt->max_frame_bytes};
     app->fs.zk = zk_new(&app->loop, &config, on_state, app, ret_why);
     if (app->fs.zk == NULL)

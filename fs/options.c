@@ -29,6 +29,8 @@ static const char usage[] =
     "  -o timeo=SECONDS how long an operation waits for a server before it fails with EIO\n"
     "                   (default: the session timeout)\n"
     "  -o hard          wait for ever; signals still end the wait\n"
+    "  -o ro_ok         where no replica has a quorum, read from one without; writes fail with\n"
+    "                   EROFS meanwhile\n"
     "  -o timeout=SECONDS  the session timeout to ask for (default 30)\n"
     "  -o acl=SPEC      ACL of new znodes, scheme:id:cdrwa (default world:anyone:cdrwa);\n"
     "                   several are separated by \\,\n"
@@ -82,6 +84,7 @@ static bool set_timeout(struct options *opt, const char *v) {
     return parse_seconds(v, &opt->session_timeout_ms);
 }
 static bool set_hard(struct options *opt, const char *v) { return (void)v, opt->hard = true; }
+static bool set_ro_ok(struct options *opt, const char *v) { return (void)v, opt->ro_ok = true; }
 static bool set_other(struct options *opt, const char *v) {
     return (void)v, opt->allow_other = true;
 }
@@ -153,6 +156,7 @@ static const struct option_def {
     {"timeo", true, set_timeo},
     {"timeout", true, set_timeout},
     {"hard", false, set_hard},
+    {"ro_ok", false, set_ro_ok},
     {"acl", true, set_acl},
     {"auth", true, set_auth},
     {"uid", true, set_uid},

@@ -17,6 +17,7 @@ struct options {
     int32_t timeo_ms; /* how long an operation waits for a server; the session timeout by default */
     int32_t max_frame_bytes; /* the server's jute.maxbuffer */
     bool hard;
+    bool ro_ok;
     bool allow_other;
     bool ro;
     bool strict_modes;

@@ -306,6 +306,7 @@ struct zk *zk_new(struct uv_loop_s *loop, const struct zk_config *config, zk_sta
         .timeout_ms = config->session_timeout_ms,
         .max_frame_bytes = ZK_REPLY_BYTES_MAX,
         .retries = true,
+        .read_only_ok = config->read_only_ok,
     };
     zk->client = client_new(&cc);
     zk->loop = loop;

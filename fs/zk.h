@@ -23,6 +23,7 @@ struct zk_config {
     int32_t session_timeout_ms;
     int32_t timeo_ms;        /* 0: the session timeout */
     bool hard;               /* wait for ever */
+    bool read_only_ok;       /* a server without a quorum will do: it only reads */
     int32_t max_frame_bytes; /* the servers' jute.maxbuffer: longer requests are refused here, for a
                                 server would close the connection; 0: its default, 1,048,575; never
                                 below 1,024 */

@@ -89,6 +89,7 @@ void driver_connect_response(struct driver *d, session_id_t session, int timeout
                                          .timeout_ms = timeout_ms,
                                          .session_id = session,
                                          .passwd = {.p = passwd, .len = PASSWD_BYTES},
+                                         .read_only = d->read_only,
                                          .has_read_only = true};
     struct buf b = BUF_INIT;
     buf_put_u32be(&b, 0);

@@ -22,6 +22,7 @@ struct driver {
     int64_t deadline; /* as last asked for */
     size_t sends;     /* CU_SENDs of the last step */
     int32_t grant;    /* protocolVersion of connect responses */
+    bool read_only;   /* connect responses say so */
 };
 
 void driver_init(struct driver *d, int servers, int timeout_ms);

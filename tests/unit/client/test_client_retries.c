@@ -1,4 +1,5 @@
-/* The pure client session with exactly-once retries: a lost write goes out again, as the same one. */
+/* The pure client session with exactly-once retries: a lost write goes out again, as the same one.
+ */
 #include "tests/unit/client/session.h"
 
 #include "common/mem.h"

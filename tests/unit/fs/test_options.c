@@ -42,11 +42,12 @@ START_TEST(servers_root_and_mountpoint_are_taken_apart) {
 END_TEST
 
 START_TEST(options_set_what_they_say) {
-    ck_assert_int_eq(with("timeo=1.5,timeout=7,hard,ro,uid=3,gid=4,umask=77,strict_modes,"
+    ck_assert_int_eq(with("timeo=1.5,timeout=7,hard,ro_ok,ro,uid=3,gid=4,umask=77,strict_modes,"
                           "no_allow_other,maxbuffer=4194304,noatime,_netdev,x-systemd.automount"),
                      OPTIONS_RUN);
     ck_assert_int_eq(opt.timeo_ms, 1500);
     ck_assert_int_eq(opt.session_timeout_ms, 7000);
+    ck_assert(opt.ro_ok);
     ck_assert(opt.hard && opt.ro && opt.strict_modes && !opt.allow_other);
     ck_assert_uint_eq(opt.uid, 3);
     ck_assert_uint_eq(opt.gid, 4);
