@@ -1,21 +1,14 @@
-/* The client port: binds, listens, accepts, and keeps descriptors back for the log. */
+/* The client port: listens, accepts, and keeps descriptors back for the log and the peers. */
 #ifndef ZKFS_REPLICA_IO_CLIENT_LISTEN_H
 #define ZKFS_REPLICA_IO_CLIENT_LISTEN_H
 
-#include "common/types.h"
-
-#include <sys/socket.h>
-#include <uv.h>
+#include "replica/io/tcp_listen.h"
 
 struct loop;
 
 struct client_listen {
     struct loop *loop;
-    uv_tcp_t server;
-    uv_timer_t again; /* opens the port again after accepting failed for want of resources */
-    bool open;        /* `server` is a live handle */
-    bool wanted;      /* false once the replica is going */
-    struct sockaddr_storage address;
+    struct tcp_listen port;
     size_t max_conns;
     int64_t refused_logged_ms; /* when the last line about refused connections was written */
     uint64_t refused;          /* since then */

@@ -18,7 +18,7 @@
 #define STALL_NS 20000000
 /* The weight of the last sync in the average: 1/8. */
 #define AVERAGE_SHIFT 3
-/* wal_sync_run needs little; the default of 8 MiB would be reserved for nothing. */
+/* store_sync_run needs little; the default of 8 MiB would be reserved for nothing. */
 #define THREAD_STACK_BYTES (256u << 10)
 
 static int64_t now_ns(void) {
@@ -49,7 +49,7 @@ static void *thread_main(void *arg) {
         d->thread_go = false;
         pthread_mutex_unlock(&d->mutex);
         int64_t begin = now_ns();
-        int result = wal_sync_run(member_wal(d->loop->member));
+        int result = store_sync_run(member_store(d->loop->member));
         int64_t took_ns = now_ns() - begin;
         pthread_mutex_lock(&d->mutex);
         d->result = result;
@@ -103,7 +103,7 @@ void disk_want(struct disk *d) {
 
 static void run_here(struct disk *d) {
     int64_t begin = now_ns();
-    int result = wal_sync_run(member_wal(d->loop->member));
+    int result = store_sync_run(member_store(d->loop->member));
     learn(d, now_ns() - begin);
     d->state = DISK_IDLE;
     member_log_synced(d->loop->member, result);

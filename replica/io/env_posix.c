@@ -19,12 +19,19 @@ static int64_t clock_ms(clockid_t clock) {
 int64_t loop_mono_ms(void) { return clock_ms(CLOCK_MONOTONIC); }
 
 /* While the sockets are read, the core's time stays before the deadline that it asked for: any
- * event may let sessions expire, and after a pause of this process the pings of the others are
- * still unread. The tick, behind all reads of the wake-up, has the true time. */
+ * event may let sessions expire, or end a silent leader's time, and after a pause of this process
+ * the pings of the others are still unread. The tick, behind all reads of the wake-up, has the true
+ * time. */
 static int64_t env_mono_ms(void *ctx) {
-    const struct loop *l = ctx;
+    struct loop *l = ctx;
     int64_t now_ms = clock_ms(CLOCK_MONOTONIC);
-    return l->reading && now_ms >= l->tick_at_ms ? l->tick_at_ms - 1 : now_ms;
+    if (l->reading && now_ms >= l->tick_at_ms)
+        now_ms = l->tick_at_ms - 1;
+    /* A deadline that had passed before the sockets were read turns no clock back. */
+    if (now_ms < l->last_mono_ms)
+        now_ms = l->last_mono_ms;
+    l->last_mono_ms = now_ms;
+    return now_ms;
 }
 
 static int64_t env_wall_ms(void *ctx) { return clock_ms(CLOCK_REALTIME); }
@@ -84,6 +91,16 @@ static void env_client_pause(void *ctx, conn_id_t conn, bool pause) {
     clients_pause(&l->clients, conn, pause);
 }
 
+static void env_peer_send(void *ctx, uint8_t peer, struct slice bytes) {
+    struct loop *l = ctx;
+    peers_send(&l->peers, peer, bytes);
+}
+
+static void env_peer_drop(void *ctx, uint8_t peer, struct slice why) {
+    struct loop *l = ctx;
+    peers_drop(&l->peers, peer, why);
+}
+
 static void env_set_timer(void *ctx, int64_t mono_ms) {
     struct loop *l = ctx;
     l->timer_stale = l->timer_stale || mono_ms != l->tick_at_ms;
@@ -117,6 +134,8 @@ void env_posix_init(struct env *env, struct loop *l) {
         .client_send = env_client_send,
         .client_close = env_client_close,
         .client_pause = env_client_pause,
+        .peer_send = env_peer_send,
+        .peer_drop = env_peer_drop,
         .set_timer = env_set_timer,
         .log_sync = env_log_sync,
         .note = env_note,

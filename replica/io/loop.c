@@ -3,6 +3,7 @@
 #include "common/buf.h"
 #include "common/check.h"
 #include "common/log.h"
+#include "common/mem.h"
 #include "replica/io/loop_state.h"
 
 #include <errno.h>
@@ -62,13 +63,17 @@ static void finish_if_stopping(struct loop *l) {
         uv_stop(&l->uv);
 }
 
-/* Everything that a wake-up brought is done here, once: one flush of the member, one sync, one
- * write for each connection. */
+/* Everything that a wake-up brought is done here, once: one flush of the member, one sync, and for
+ * each connection one write before the sync and one behind it. What the core let out before a sync
+ * does not depend on it: proposals, and replies whose turn has come. */
 static void settle(struct loop *l) {
     for (int round = 0; !l->failed; round++) {
         bool more = clients_feed_ready(&l->clients);
         member_flush(l->member);
+        peers_flush(&l->peers);
+        clients_flush(&l->clients);
         more = disk_run(&l->disk) || more;
+        peers_flush(&l->peers);
         clients_flush(&l->clients);
         if (!more)
             break;
@@ -93,7 +98,11 @@ static void on_check(uv_check_t *check) {
 
 /* Before the poll: what libuv did outside of it (ended writes, closed handles). What is due is left
  * alone: the sockets have not been read yet. */
-static void on_prepare(uv_prepare_t *prepare) { settle(prepare->data); }
+static void on_prepare(uv_prepare_t *prepare) {
+    struct loop *l = prepare->data;
+    settle(l);
+    l->reading = true;
+}
 
 static void on_signal(uv_signal_t *handle, int number) {
     struct loop *l = handle->data;
@@ -101,6 +110,7 @@ static void on_signal(uv_signal_t *handle, int number) {
     l->stopping = true;
     client_listen_close(&l->listen);
     clients_stop_reading(&l->clients);
+    peers_stop(&l->peers);
     /* The second signal ends the process whatever the disk does. */
     for (size_t i = 0; i < 2; i++)
         uv_signal_stop(&l->signals[i]);
@@ -119,6 +129,8 @@ static int start_handles(struct loop *l) {
         rc = clients_init(&l->clients, l);
     if (rc == 0)
         rc = client_listen_init(&l->listen, l);
+    if (rc == 0)
+        rc = peers_init(&l->peers, l);
     for (size_t i = 0; rc == 0 && i < 2; i++) {
         rc = uv_signal_init(&l->uv, &l->signals[i]);
         l->signals[i].data = l;
@@ -153,15 +165,17 @@ static enum loop_exit start_member(struct loop *l) {
     return LOOP_ORDERLY;
 }
 
-/* The epoch's record, and the first transaction of a new ensemble, are made durable before the port
- * is bound, so that the first client is served and not turned away. */
+/* What a replica that stands alone has to write first is durable before its port is bound, so that
+ * the first client is served and not turned away. In an ensemble the port is open while there is no
+ * leader, too: it tells who asks how things are. */
 static enum loop_exit serve(struct loop *l) {
     uv_prepare_start(&l->prepare, on_prepare);
     uv_check_start(&l->check, on_check);
     settle(l);
     while (!l->failed && !l->stopping && l->disk.state != DISK_IDLE)
         uv_run(&l->uv, UV_RUN_ONCE);
-    if (!l->failed && !l->stopping && client_listen_open(&l->listen) != 0)
+    if (!l->failed && !l->stopping &&
+        (peers_open(&l->peers) != 0 || client_listen_open(&l->listen) != 0))
         return LOOP_FAILED;
     if (!l->failed && !l->stopping)
         uv_run(&l->uv, UV_RUN_DEFAULT);
@@ -176,32 +190,37 @@ static void close_handle(uv_handle_t *handle, void *arg) {
 static void clean_up(struct loop *l) {
     client_listen_close(&l->listen);
     clients_drop_all(&l->clients);
+    peers_drop_all(&l->peers);
     disk_close(&l->disk);
     uv_walk(&l->uv, close_handle, NULL);
     uv_run(&l->uv, UV_RUN_DEFAULT);
     clients_close(&l->clients);
+    peers_close(&l->peers);
     member_free(l->member);
     CHECK(uv_loop_close(&l->uv) == 0);
+    mem_free(l);
 }
 
 enum loop_exit loop_run(const struct loop_config *config) {
-    static struct loop l;
-    l = (struct loop){.config = config, .tick_at_ms = INT64_MAX};
-    int rc = uv_loop_init(&l.uv);
+    struct loop *l = mem_zalloc(sizeof *l);
+    l->config = config;
+    l->tick_at_ms = INT64_MAX;
+    int rc = uv_loop_init(&l->uv);
     if (rc != 0) {
         log_error("cannot make an event loop error=%s", uv_strerror(rc));
+        mem_free(l);
         return LOOP_FAILED;
     }
-    env_posix_init(&l.env, &l);
-    rc = start_handles(&l);
+    env_posix_init(&l->env, l);
+    rc = start_handles(l);
     enum loop_exit result = LOOP_FAILED;
     if (rc != 0)
         log_error("cannot make an event loop error=%s", uv_strerror(rc));
     else
-        result = start_member(&l);
+        result = start_member(l);
     if (rc == 0 && result == LOOP_ORDERLY)
-        result = serve(&l);
-    clean_up(&l);
+        result = serve(l);
+    clean_up(l);
     if (result == LOOP_ORDERLY)
         log_info("stopped in order");
     return result;

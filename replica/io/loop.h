@@ -1,9 +1,10 @@
-/* The replica's process around its member: a libuv loop with the client port, the timer, the
- * signals and the disk. libuv's types stay in this folder. */
+/* The replica's process around its member: a libuv loop with the client port, the links to the
+ * other servers, the timer, the signals and the disk. libuv's types stay in this folder. */
 #ifndef ZKFS_REPLICA_IO_LOOP_H
 #define ZKFS_REPLICA_IO_LOOP_H
 
 #include "common/types.h"
+#include "replica/io/peer_conn.h"
 #include "replica/member.h"
 
 struct loop_config {
@@ -16,6 +17,14 @@ struct loop_config {
     int32_t first_frame_ms;  /* a connection that has not sent a whole frame by then is closed */
     bool keepalive;          /* SO_KEEPALIVE on client connections */
     const char *data_dir, *log_dir; /* for the sizes in admin words */
+    /* The ensemble; all of it 0 for a replica that stands alone. */
+    uint8_t server_id;
+    bool voter;
+    const struct loop_peer *peers; /* the others */
+    size_t peer_count;
+    const char *peer_address; /* to listen at; NULL: all of this host's */
+    int32_t peer_port,
+        election_port; /* the same port, or both listen: each serves for everything */
 };
 
 enum loop_exit {

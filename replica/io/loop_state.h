@@ -1,6 +1,7 @@
 /* What the files of io/ share: the loop and its parts. One wake-up of the loop is: timers only note
- * that they are due; reads feed frames to the member; then `settle` runs what is due, flushes the
- * member once, syncs, and writes each connection's collected output once. */
+ * that they are due; reads feed messages and frames to the member; then `settle` runs what is due,
+ * flushes the member once, writes what was collected, syncs, and writes what the sync brought. A
+ * leader's proposals are so on their way to its followers' disks before its own is waited for. */
 #ifndef ZKFS_REPLICA_IO_LOOP_STATE_H
 #define ZKFS_REPLICA_IO_LOOP_STATE_H
 
@@ -8,6 +9,7 @@
 #include "replica/io/client_listen.h"
 #include "replica/io/disk.h"
 #include "replica/io/loop.h"
+#include "replica/io/peer_conn.h"
 
 #include <uv.h>
 
@@ -24,13 +26,15 @@ struct loop {
     struct disk disk;
     struct clients clients;
     struct client_listen listen;
+    struct peers peers;
     int64_t tick_at_ms; /* when the member wants its tick; INT64_MAX: never */
     bool tick_due;
-    bool reading;        /* in the poll: see env_posix.c */
-    bool timer_stale;    /* tick_at_ms changed since the timer was set */
-    int64_t recovery_ms; /* how long member_start took, for the log */
-    bool stopping;       /* a signal came: finish the sync under way and go */
-    bool failed;         /* env.stop was called */
+    bool reading;         /* in the poll: see env_posix.c */
+    int64_t last_mono_ms; /* the last time that the member was told */
+    bool timer_stale;     /* tick_at_ms changed since the timer was set */
+    int64_t recovery_ms;  /* how long member_start took, for the log */
+    bool stopping;        /* a signal came: finish the sync under way and go */
+    bool failed;          /* env.stop was called */
 };
 
 int64_t loop_mono_ms(void);

@@ -61,7 +61,7 @@ int member_start(const struct member_config *config, const struct env *env,
 
 void member_free(struct member *m) {}
 
-struct wal *member_wal(struct member *m) {
+struct store *member_store(struct member *m) {
     return NULL;
 }
 
@@ -77,6 +77,11 @@ void member_client_word(struct member *m, conn_id_t conn, struct slice word) {
 }
 
 void member_client_closed(struct member *m, conn_id_t conn) { closed++; }
+
+/* It stands alone. */
+void member_peer_up(struct member *m, uint8_t peer) { ck_abort(); }
+void member_peer_message(struct member *m, uint8_t peer, struct slice message) { ck_abort(); }
+void member_peer_down(struct member *m, uint8_t peer) { ck_abort(); }
 
 void member_client_frame(struct member *m, conn_id_t conn, struct slice frame) {
     switch (frame.p[0]) {
@@ -122,7 +127,7 @@ void member_flush(struct member *m) {
     m->env->log_sync(m->env->ctx);
 }
 
-int wal_sync_run(struct wal *w) {
+int store_sync_run(struct store *s) {
     syncs++;
     if (sync_us > 0)
         usleep((unsigned)sync_us);
