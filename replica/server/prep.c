@@ -77,8 +77,6 @@ void prep_request(struct replica *r, struct request *q, struct slice body) {
     t->session_id = s ? s->id : 0;
     t->cxid = q->xid;
     core_propose(r, t, q);
-    if (s)
-        s->last_zxid = zab_last_zxid(r->zab);
 }
 
 void prep_or_hold(struct replica *r, struct request *q, struct slice body) {
@@ -136,5 +134,4 @@ void prep_close_session(struct replica *r, struct session *s, int32_t cxid, stru
     s->closing = true;
     expiry_forget(&r->sessions, s);
     core_propose(r, t, q);
-    s->last_zxid = zxid;
 }

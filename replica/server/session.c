@@ -55,6 +55,7 @@ void session_remove(struct sessions *ss, struct session *s) {
     htab_remove(&ss->by_id, &s->by_id);
     DL_DELETE(ss->all, s);
     ss->count--;
+    retry_close(&s->results);
     mem_free(s);
 }
 

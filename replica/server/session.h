@@ -7,6 +7,7 @@
 #include "common/blob.h"
 #include "common/proto.h"
 #include "replica/server/limits.h"
+#include "replica/server/retry.h"
 #include "replica/tree/htab.h"
 
 struct conn;
@@ -19,10 +20,17 @@ struct session {
     struct htab_link by_id;
     session_id_t id;
     int32_t timeout_ms;
-    bool committed;    /* its CREATE_SESSION is applied; before, only its own connection knows it */
-    bool closing;      /* its CLOSE_SESSION is proposed: it takes no request any more */
-    zxid_t last_zxid;  /* its last proposal: a reconnect waits for that */
-    struct conn *conn; /* NULL while nobody is connected */
+    bool committed; /* its CREATE_SESSION is applied; before, only its own connection knows it */
+    bool retries;   /* keeps its results (docs/client-retries.md) */
+    struct retry_window results;
+    struct conn *conn; /* NULL while nobody is connected here */
+    /* What a leader knows beyond what is committed; forgotten with the leadership. */
+    bool proposed;  /* its CREATE_SESSION is in flight */
+    bool closing;   /* its CLOSE_SESSION is in flight: it takes no request any more */
+    bool has_owner; /* `owner` is known */
+    uint8_t owner;  /* the server that its client is connected to */
+    /* A learner's, for the leader. */
+    bool heard; /* since the last APP_TOUCH */
     int64_t expires_ms; /* on the sessions' clock; 0: nobody watches it yet */
     int32_t slot;       /* in the expiry ring, -1 none */
     struct session *slot_prev, *slot_next;
