@@ -13,10 +13,11 @@
 
 /* The first message of a link, each way. */
 struct peer_hello {
-    uint32_t version;      /* PEER_PROTOCOL_VERSION */
-    uint8_t from, to;      /* server ids */
-    uint64_t ensemble_id;  /* of the ensemble that the sender's history belongs to; 0: it has none yet */
-    uint64_t config_hash;  /* of the voters as configured: a difference is worth a warning */
+    uint32_t version; /* PEER_PROTOCOL_VERSION */
+    uint8_t from, to; /* server ids */
+    uint64_t
+        ensemble_id; /* of the ensemble that the sender's history belongs to; 0: it has none yet */
+    uint64_t config_hash; /* of the voters as configured: a difference is worth a warning */
 };
 
 /* The server room's messages, inside ZM_APP. */
@@ -46,7 +47,7 @@ struct app_msg {
     session_id_t session_id;
     int32_t cxid, opcode; /* OP_CREATE_SESSION with timeout_ms; OP_CLOSE_SESSION */
     int32_t timeout_ms;
-    bool retries; /* CREATE_SESSION: with exactly-once retries */
+    bool retries;      /* CREATE_SESSION: with exactly-once retries */
     struct slice body; /* the request record as the client sent it */
     const struct app_auth_id *auth_ids;
     size_t auth_count;

@@ -85,9 +85,18 @@ struct slice wire_read_bytes(struct cursor *c, uint32_t most) {
 }
 
 bool wire_next(struct cursor *c, uint32_t tag) {
-    if (cursor_left(c) == 0 || *c->p != tag)
+    if (cursor_left(c) == 0)
         return false;
-    c->p++;
+    if (tag < 0x80) {
+        if (*c->p != tag)
+            return false;
+        c->p++;
+        return true;
+    }
+    struct cursor ahead = *c;
+    if (wire_read_varint(&ahead) != tag || ahead.bad)
+        return false;
+    *c = ahead;
     return true;
 }
 
@@ -105,4 +114,14 @@ int64_t wire_read_zxid(struct cursor *c, uint32_t tag) {
     int64_t v = (int64_t)wire_read_fixed64(c);
     c->bad |= v == 0;
     return v;
+}
+
+int32_t wire_read_sint32(struct cursor *c, uint32_t tag) {
+    uint32_t v = (uint32_t)wire_read_number(c, tag, UINT32_MAX);
+    return (int32_t)(v >> 1 ^ (v & 1 ? UINT32_MAX : 0));
+}
+
+int64_t wire_read_sint64(struct cursor *c, uint32_t tag) {
+    uint64_t v = wire_read_number(c, tag, UINT64_MAX);
+    return (int64_t)(v >> 1 ^ (v & 1 ? UINT64_MAX : 0));
 }

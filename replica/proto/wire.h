@@ -23,6 +23,14 @@ size_t wire_varint_len(uint64_t v);
 void wire_put_number(struct buf *b, uint32_t tag, uint64_t v);
 void wire_put_zxid(struct buf *b, uint32_t tag, int64_t v);
 
+/* sint32 and sint64: small negative numbers stay short. */
+static inline uint32_t wire_zigzag(int32_t v) {
+    return (uint32_t)v << 1 ^ (v < 0 ? UINT32_MAX : 0);
+}
+static inline uint64_t wire_zigzag64(int64_t v) {
+    return (uint64_t)v << 1 ^ (v < 0 ? UINT64_MAX : 0);
+}
+
 /* Up to 64 bits, in the shortest form; anything else is bad. */
 uint64_t wire_read_varint(struct cursor *c);
 /* Likewise, and bad above `most`. */
@@ -30,11 +38,13 @@ uint32_t wire_read_u32(struct cursor *c, uint32_t most);
 uint64_t wire_read_fixed64(struct cursor *c);
 /* Borrows; longer than `most` is bad. */
 struct slice wire_read_bytes(struct cursor *c, uint32_t most);
-/* Whether the next field has this tag (below 128); it is taken then. */
+/* Whether the next field has this tag; it is taken then. */
 bool wire_next(struct cursor *c, uint32_t tag);
 
 /* A field that is left out when it is zero: its value, or 0. A zero that was written is bad. */
 uint64_t wire_read_number(struct cursor *c, uint32_t tag, uint64_t most);
 int64_t wire_read_zxid(struct cursor *c, uint32_t tag);
+int32_t wire_read_sint32(struct cursor *c, uint32_t tag);
+int64_t wire_read_sint64(struct cursor *c, uint32_t tag);
 
 #endif
