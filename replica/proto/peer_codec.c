@@ -58,8 +58,8 @@ enum field {
 
 static const unsigned fields_of[ZM_TYPE_END] = {
     [ZM_VOTE] = F_EPOCH | F_ROUND | F_BLANK | F_VOTE,
-    [ZM_FOLLOWERINFO] = F_EPOCH | F_ZXID | F_OBSERVER | F_BLANK,
-    [ZM_LEADERINFO] = F_EPOCH,
+    [ZM_FOLLOWERINFO] = F_EPOCH | F_ZXID | F_ROUND | F_OBSERVER | F_BLANK,
+    [ZM_LEADERINFO] = F_EPOCH | F_ROUND,
     [ZM_ACKEPOCH] = F_EPOCH | F_COUNTED | F_BLANK | F_EPOCHS,
     [ZM_SYNC] = F_ZXID | F_COMMITTED | F_MODE,
     [ZM_SNAPCHUNK] = F_PAYLOAD,
@@ -72,7 +72,7 @@ static const unsigned fields_of[ZM_TYPE_END] = {
     [ZM_UPTODATE] = F_ZXID,
     [ZM_PING] = F_ZXID | F_ROUND,
     [ZM_PONG] = F_ROUND,
-    [ZM_APP] = F_PAYLOAD,
+    [ZM_APP] = F_ZXID | F_PAYLOAD,
 };
 
 /* Puts the length of what was written behind `at`, of less than 128 bytes, before it. */
