@@ -1,4 +1,4 @@
-#include "replica/config.h"
+#include "replica/config_reader.h"
 
 #include "common/check.h"
 #include "common/mem.h"
@@ -20,6 +20,8 @@
 #define SESSIONLESS_MS_DEFAULT 10000
 #define BACKLOG_DEFAULT 50
 #define FRAME_BYTES_DEFAULT 1048575
+#define INIT_TICKS_DEFAULT 10
+#define SYNC_TICKS_DEFAULT 5
 
 enum key_kind { KEY_INT, KEY_KIB, KEY_FLAG, KEY_TEXT, KEY_REAL };
 
@@ -46,25 +48,7 @@ static const struct config_key keys[] = {
 #undef FAMILY
 };
 
-/* What is gathered while the lines go by. */
-struct config_reader {
-    struct config config;
-    const char *file;
-    bool dynamic; /* the file that dynamicConfigFile named is being read */
-    int participants, observers;
-    int server_line, client_port_line;
-    const char *server_file;    /* of server_line */
-    int64_t log_limit_kib;      /* txnLogSizeLimitInKb; -1: not given */
-    int32_t server_client_port; /* after the `;` of the one server's line; 0: none */
-    char *server_client_address;
-    char *dynamic_file;
-    struct buf idle; /* names of keys without effect, for one line */
-    config_note_fn *note;
-    void *note_ctx;
-    struct buf *why;
-};
-
-static void reader_note(struct config_reader *r, enum log_level level, struct buf *text) {
+void config_reader_note(struct config_reader *r, enum log_level level, struct buf *text) {
     buf_put_u8(text, 0);
     r->note(r->note_ctx, level, (const char *)text->data);
     buf_close(text);
@@ -79,9 +63,7 @@ static const struct config_key *key_find(const char *name) {
     return NULL;
 }
 
-/* Java's Integer.decode, for that is how ZooKeeper reads its properties: 0x… is often seen in
- * jute.maxbuffer. */
-static bool parse_int(const char *text, int64_t *ret_value) {
+bool config_parse_int(const char *text, int64_t *ret_value) {
     char *end;
     errno = 0;
     bool hex = strncasecmp(text + strspn(text, "+-"), "0x", 2) == 0;
@@ -100,7 +82,7 @@ static bool parse_flag(const char *text, bool *ret_value) {
     return true;
 }
 
-static int wrong_value(struct config_reader *r, int line, const char *key, const char *value,
+int config_wrong_value(struct config_reader *r, int line, const char *key, const char *value,
                        const char *right) {
     buf_printf(r->why, "%s:%d: wrong value for %s: \"%.200s\"; %s", r->file, line, key, value,
                right);
@@ -110,11 +92,11 @@ static int wrong_value(struct config_reader *r, int line, const char *key, const
 static int set_int(struct config_reader *r, const struct config_key *k, int line,
                    const char *value) {
     int64_t v;
-    if (!parse_int(value, &v) || v < k->min || v > k->max) {
+    if (!config_parse_int(value, &v) || v < k->min || v > k->max) {
         char right[128];
         snprintf(right, sizeof right, "a number from %lld to %lld is right%s", (long long)k->min,
                  (long long)k->max, k->kind == KEY_KIB ? " (KiB)" : "");
-        return wrong_value(r, line, k->name, value, right);
+        return config_wrong_value(r, line, k->name, value, right);
     }
     if (k->field == FIELD_NONE)
         return 0;
@@ -136,7 +118,7 @@ static int set_value(struct config_reader *r, const struct config_key *k, int li
     case KEY_FLAG: {
         bool yes;
         if (!parse_flag(value, &yes))
-            return wrong_value(r, line, k->name, value, "true, false, yes or no is right");
+            return config_wrong_value(r, line, k->name, value, "true, false, yes or no is right");
         if (field)
             *(bool *)field = yes;
         return 0;
@@ -152,7 +134,7 @@ static int set_value(struct config_reader *r, const struct config_key *k, int li
         char *end;
         strtod(value, &end);
         if (end == value || *end != 0)
-            return wrong_value(r, line, k->name, value, "a number such as 0.33 is right");
+            return config_wrong_value(r, line, k->name, value, "a number such as 0.33 is right");
         return 0;
     }
     }
@@ -163,81 +145,21 @@ static void remember_idle(struct config_reader *r, const char *key) {
     buf_printf(&r->idle, " %s", key);
 }
 
-/* `[addr:]port` behind the `;` of a server's line. */
-static int set_server_client(struct config_reader *r, int line, const char *key, char *text) {
-    char *colon = strrchr(text, ':');
-    char *port = colon ? colon + 1 : text;
-    int64_t v;
-    if (!parse_int(port, &v) || v < 1 || v > 65535)
-        return wrong_value(r, line, key, text, "[address:]clientPort is right behind the `;`");
-    r->server_client_port = (int32_t)v;
-    if (colon) {
-        *colon = 0;
-        if (text[0] == '[' && colon > text + 1 && colon[-1] == ']') {
-            colon[-1] = 0;
-            text++;
-        }
-        mem_free(r->server_client_address);
-        r->server_client_address = mem_strdup(text);
-    }
-    return 0;
-}
-
-/* server.N=addr:qport:eport[:role][|addr…][;[addr:]clientPort]. The peers' part matters only for
- * what it says of the ensemble's size until there is one. */
-static int set_server(struct config_reader *r, int line, const char *key, const char *value) {
-    int64_t id;
-    if (!parse_int(key + strlen("server."), &id) || id < 1 || id > 255)
-        return wrong_value(r, line, "server.N", key, "N from 1 to 255 is right");
-    static const char *right = "address:peerPort:electionPort[:role][;clientPort] is right";
-    char *text = mem_strdup(value);
-    char *client = strchr(text, ';');
-    int rc = 0;
-    if (client)
-        *client++ = 0;
-    int colons = 0;
-    bool bracket = false;
-    for (const char *p = text; *p && *p != '|'; p++) {
-        bracket = *p == '[' || (bracket && *p != ']');
-        colons += *p == ':' && !bracket;
-    }
-    const char *role = strrchr(text, ':');
-    bool observer = role && strcasecmp(role, ":observer") == 0;
-    bool named_role = observer || (role && strcasecmp(role, ":participant") == 0);
-    if (text[0] == 0 || text[0] == ':' || colons != (named_role ? 3 : 2)) {
-        rc = wrong_value(r, line, key, value, right);
-        goto out;
-    }
-    r->participants += !observer;
-    r->observers += observer;
-    r->server_line = line;
-    r->server_file = r->file;
-    if (client)
-        rc = set_server_client(r, line, key, client);
-out:
-    mem_free(text);
-    return rc;
-}
-
 /* The keys that need more than a field. 1: not one of them. */
 static int set_special(struct config_reader *r, int line, const char *key, const char *value) {
-    if (strncmp(key, "server.", 7) == 0)
-        return set_server(r, line, key, value);
+    int rc = config_ensemble_line(r, line, key, value);
+    if (rc != 1)
+        return rc;
     if (strcmp(key, "txnLogSizeLimitInKb") == 0) {
-        if (!parse_int(value, &r->log_limit_kib) || r->log_limit_kib < -1 ||
+        if (!config_parse_int(value, &r->log_limit_kib) || r->log_limit_kib < -1 ||
             r->log_limit_kib > 1048576)
-            return wrong_value(r, line, key, value, "-1 or a number to 1048576 (KiB) is right");
+            return config_wrong_value(r, line, key, value,
+                                      "-1 or a number to 1048576 (KiB) is right");
         return 0;
-    }
-    if (strcmp(key, "peerType") == 0) {
-        if (strcasecmp(value, "participant") == 0)
-            return 0;
-        return wrong_value(r, line, key, value,
-                           "participant is right: this version runs one replica");
     }
     if (strcmp(key, "dynamicConfigFile") == 0) {
         if (r->dynamic)
-            return wrong_value(r, line, key, value, "only the first file may name another");
+            return config_wrong_value(r, line, key, value, "only the first file may name another");
         mem_free(r->dynamic_file);
         r->dynamic_file = mem_strdup(value);
         return 0;
@@ -256,7 +178,7 @@ static int config_line(void *ctx, int line, const char *key, const char *value) 
     if (!k) {
         struct buf text = BUF_INIT;
         buf_printf(&text, "%s:%d: unknown key %.200s, it is not used", r->file, line, key);
-        reader_note(r, LOG_WARN, &text);
+        config_reader_note(r, LOG_WARN, &text);
         return 0;
     }
     if (k->field == FIELD_NONE)
@@ -274,7 +196,7 @@ static int read_lines(struct config_reader *r, struct slice text) {
     return rc;
 }
 
-static int file_read(const char *path, struct buf *ret_text, struct buf *ret_why) {
+int config_file_read(const char *path, struct buf *ret_text, struct buf *ret_why) {
     int rc = 0;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
@@ -311,7 +233,7 @@ static int read_dynamic(struct config_reader *r) {
         return 0;
     struct buf text = BUF_INIT;
     const char *file = r->file;
-    int rc = file_read(r->dynamic_file, &text, r->why);
+    int rc = config_file_read(r->dynamic_file, &text, r->why);
     if (rc == 0) {
         r->file = r->dynamic_file;
         r->dynamic = true;
@@ -321,34 +243,6 @@ static int read_dynamic(struct config_reader *r) {
         r->file = file;
     buf_close(&text);
     return rc;
-}
-
-static int check_servers(struct config_reader *r) {
-    if (r->participants > 1) {
-        buf_printf(r->why,
-                   "%s:%d: %d servers are named, but this version runs one replica: one server.N "
-                   "line, or none, is right",
-                   r->server_file, r->server_line, r->participants);
-        return -EINVAL;
-    }
-    if (r->observers > 0) {
-        buf_printf(r->why, "%s:%d: observers need an ensemble; this version runs one replica",
-                   r->server_file, r->server_line);
-        return -EINVAL;
-    }
-    struct config *c = &r->config;
-    if (c->client_port == 0) {
-        c->client_port = r->server_client_port;
-        if (!c->client_address) {
-            c->client_address = r->server_client_address;
-            r->server_client_address = NULL;
-        }
-    } else if (r->server_client_port != 0 && r->server_client_port != c->client_port) {
-        buf_printf(r->why, "%s:%d: clientPort is %d here and %d in the server's line", r->file,
-                   r->client_port_line, c->client_port, r->server_client_port);
-        return -EINVAL;
-    }
-    return 0;
 }
 
 static int check_timeouts(struct config_reader *r) {
@@ -370,24 +264,28 @@ static int check_timeouts(struct config_reader *r) {
     return 0;
 }
 
-static int check_required(struct config_reader *r) {
-    const struct config *c = &r->config;
-    if (!c->data_dir)
-        buf_printf(r->why, "%s: dataDir is missing: `dataDir=/var/lib/zookeeper` is right",
-                   r->file);
-    else if (c->client_port == 0)
-        buf_printf(r->why, "%s: clientPort is missing: `clientPort=2181` is right", r->file);
-    else
+static int check_data_dir(struct config_reader *r) {
+    if (r->config.data_dir)
         return 0;
+    buf_printf(r->why, "%s: dataDir is missing: `dataDir=/var/lib/zookeeper` is right", r->file);
+    return -EINVAL;
+}
+
+static int check_client_port(struct config_reader *r) {
+    if (r->config.client_port != 0)
+        return 0;
+    buf_printf(r->why, "%s: clientPort is missing: `clientPort=2181` is right", r->file);
     return -EINVAL;
 }
 
 static int reader_finish(struct config_reader *r) {
     int rc = read_dynamic(r);
     if (rc == 0)
-        rc = check_servers(r);
+        rc = check_data_dir(r);
     if (rc == 0)
-        rc = check_required(r);
+        rc = config_ensemble_finish(r);
+    if (rc == 0)
+        rc = check_client_port(r);
     if (rc == 0)
         rc = check_timeouts(r);
     if (rc != 0)
@@ -403,7 +301,7 @@ static int reader_finish(struct config_reader *r) {
         struct buf text = BUF_INIT;
         buf_printf(&text, "%s: known keys without effect in this version:%.*s", r->file,
                    (int)r->idle.len, (const char *)r->idle.data);
-        reader_note(r, LOG_INFO, &text);
+        config_reader_note(r, LOG_INFO, &text);
     }
     return 0;
 }
@@ -424,6 +322,11 @@ static void reader_init(struct config_reader *r, const char *name, config_note_f
         .first_frame_ms = SESSIONLESS_MS_DEFAULT,
         .segment_bytes = (int64_t)PREALLOC_KIB_DEFAULT * 1024,
         .force_sync = true,
+        .init_ticks = INIT_TICKS_DEFAULT,
+        .sync_ticks = SYNC_TICKS_DEFAULT,
+        .leader_serves = true,
+        .read_only_mode = true,
+        .standalone = true,
     };
 }
 
@@ -434,7 +337,6 @@ int config_parse(struct slice text, const char *name, config_note_fn *note, void
     int rc = read_lines(&r, text);
     if (rc == 0)
         rc = reader_finish(&r);
-    mem_free(r.server_client_address);
     mem_free(r.dynamic_file);
     buf_close(&r.idle);
     if (rc != 0)
@@ -447,7 +349,7 @@ int config_parse(struct slice text, const char *name, config_note_fn *note, void
 int config_load(const char *path, config_note_fn *note, void *ctx, struct config *ret_config,
                 struct buf *ret_why) {
     struct buf text = BUF_INIT;
-    int rc = file_read(path, &text, ret_why);
+    int rc = config_file_read(path, &text, ret_why);
     if (rc == 0)
         rc = config_parse((struct slice){text.data, (int32_t)text.len}, path, note, ctx, ret_config,
                           ret_why);
@@ -461,5 +363,11 @@ void config_close(struct config *c) {
     mem_free(c->client_address);
     mem_free(c->super_digest);
     mem_free(c->word_whitelist);
+    for (uint32_t i = 0; i < c->server_count; i++) {
+        mem_free(c->servers[i].host);
+        mem_free(c->servers[i].client_host);
+    }
+    mem_free(c->servers);
+    mem_free(c->quorum);
     *c = (struct config){0};
 }

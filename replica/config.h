@@ -6,6 +6,16 @@
 #include "common/buf.h"
 #include "common/log.h"
 #include "common/types.h"
+#include "replica/zab/quorum.h"
+
+/* A server.N line. */
+struct config_server {
+    uint8_t id;
+    char *host; /* name or address */
+    int32_t peer_port, election_port;
+    char *client_host;   /* behind the `;`; NULL: not given */
+    int32_t client_port; /* 0: not given */
+};
 
 struct config {
     char *data_dir;
@@ -28,6 +38,18 @@ struct config {
     bool force_sync;
     bool skip_acl;
     bool keepalive; /* clientTcpKeepAlive */
+    /* The ensemble: server_id 0 and no servers for a replica that stands alone. The two tables are
+     * in the order of ids and say the same servers. */
+    uint8_t server_id; /* of the file myid in dataDir */
+    struct config_server *servers;
+    struct quorum_server *quorum;
+    uint32_t server_count;
+    int32_t init_ticks, sync_ticks;   /* initLimit, syncLimit */
+    int32_t heartbeat_ms, silence_ms; /* peer.heartbeatMs, peer.silenceMs: the failure detector */
+    bool leader_serves;               /* leaderServes */
+    bool read_only_mode;              /* readonlymode.enabled */
+    bool listen_on_all_ips;           /* quorumListenOnAllIPs */
+    bool standalone;                  /* standaloneEnabled: a single server.N is no ensemble */
 };
 
 /* Hears of warnings and notes, one sentence each, while a configuration is read. */

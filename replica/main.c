@@ -19,8 +19,9 @@
 
 static const char help[] =
     "usage: zkreplica CONFIG\n"
-    "Serves the ZooKeeper client protocol as the configuration (zoo.cfg) says, in the foreground;\n"
-    "logs to standard error. SIGTERM or SIGINT stop it in order.\n"
+    "Serves the ZooKeeper client protocol as the configuration (zoo.cfg) says, alone or as one of "
+    "an\n"
+    "ensemble, in the foreground; logs to standard error. SIGTERM or SIGINT stop it in order.\n"
     "  --help     this text\n"
     "  --version  the version\n"
     "Exit status: 0 stopped in order, 1 wrong configuration or usage, 2 the log was refused,\n"
@@ -71,34 +72,75 @@ static bool holds_apache_data(const struct config *config, const char *log_dir) 
     return found;
 }
 
-static struct loop_config loop_config_from(const struct config *c, const char *log_dir) {
-    return (struct loop_config){
-        .member =
-            {
-                .replica =
-                    {
-                        .tick_ms = c->tick_ms,
-                        .min_session_timeout_ms = c->min_session_timeout_ms,
-                        .max_session_timeout_ms = c->max_session_timeout_ms,
-                        .max_frame_bytes = c->max_frame_bytes,
-                        .max_conns_per_ip = c->max_conns_per_ip,
-                        .max_outstanding = c->max_outstanding,
-                        .skip_acl = c->skip_acl,
-                        .super_digest = c->super_digest,
-                        .word_whitelist = c->word_whitelist,
-                        .version = VERSION_TEXT,
-                        .data_dir = c->data_dir,
-                        .data_log_dir = c->data_log_dir,
-                        .client_port = c->client_port,
-                        .listen_backlog = c->listen_backlog,
-                    },
-                .wal =
-                    {
-                        .dir = log_dir,
-                        .segment_bytes = c->segment_bytes,
-                        .no_sync = !c->force_sync,
-                    },
-            },
+static int32_t init_ms(const struct config *c) {
+    int64_t ms = (int64_t)c->init_ticks * c->tick_ms;
+    return ms < INT32_MAX ? (int32_t)ms : INT32_MAX;
+}
+
+static struct replica_config replica_config_from(const struct config *c) {
+    return (struct replica_config){
+        .server_id = c->server_id,
+        .ensemble = {.servers = c->quorum, .count = c->server_count},
+        .heartbeat_ms = c->heartbeat_ms,
+        .silence_ms = c->silence_ms,
+        .init_ms = init_ms(c),
+        .leader_serves = c->leader_serves,
+        .read_only_mode = c->read_only_mode,
+        .tick_ms = c->tick_ms,
+        .min_session_timeout_ms = c->min_session_timeout_ms,
+        .max_session_timeout_ms = c->max_session_timeout_ms,
+        .max_frame_bytes = c->max_frame_bytes,
+        .max_conns_per_ip = c->max_conns_per_ip,
+        .max_outstanding = c->max_outstanding,
+        .skip_acl = c->skip_acl,
+        .super_digest = c->super_digest,
+        .word_whitelist = c->word_whitelist,
+        .version = VERSION_TEXT,
+        .data_dir = c->data_dir,
+        .data_log_dir = c->data_log_dir,
+        .client_port = c->client_port,
+        .listen_backlog = c->listen_backlog,
+    };
+}
+
+/* The others of the ensemble go to `peers`, that has room for all; this server's own line says
+ * where it listens. */
+static void join_ensemble(struct loop_config *loop, const struct config *c,
+                          struct loop_peer *peers) {
+    loop->server_id = c->server_id;
+    loop->peers = peers;
+    for (uint32_t i = 0; i < c->server_count; i++) {
+        const struct config_server *s = &c->servers[i];
+        bool voter = c->quorum[i].voter;
+        if (s->id != c->server_id) {
+            peers[loop->peer_count++] = (struct loop_peer){
+                .id = s->id, .host = s->host, .port = s->peer_port, .voter = voter};
+            continue;
+        }
+        loop->voter = voter;
+        loop->peer_address = c->listen_on_all_ips ? NULL : s->host;
+        loop->peer_port = s->peer_port;
+        loop->election_port = s->election_port;
+    }
+}
+
+static void log_ensemble(const struct config *c) {
+    struct buf text = BUF_INIT;
+    for (uint32_t i = 0; i < c->server_count; i++)
+        buf_printf(&text, " server.%d=%s:%d%s", c->servers[i].id, c->servers[i].host,
+                   c->servers[i].peer_port, c->quorum[i].voter ? "" : "(observer)");
+    log_info("one of an ensemble myid=%d heartbeat_ms=%d silence_ms=%d init_ms=%d%.*s",
+             c->server_id, c->heartbeat_ms, c->silence_ms, init_ms(c), (int)text.len,
+             (const char *)text.data);
+    buf_close(&text);
+}
+
+static int serve(const struct config *c, const char *log_dir) {
+    struct loop_config loop = {
+        .member = {.replica = replica_config_from(c),
+                   .wal = {.dir = log_dir,
+                           .segment_bytes = c->segment_bytes,
+                           .no_sync = !c->force_sync}},
         .client_address = c->client_address,
         .client_port = c->client_port,
         .listen_backlog = c->listen_backlog,
@@ -109,6 +151,14 @@ static struct loop_config loop_config_from(const struct config *c, const char *l
         .data_dir = c->data_dir,
         .log_dir = log_dir,
     };
+    struct loop_peer *peers = mem_zalloc((c->server_count + 1) * sizeof *peers);
+    if (c->server_count > 0) {
+        join_ensemble(&loop, c, peers);
+        log_ensemble(c);
+    }
+    int code = (int)loop_run(&loop);
+    mem_free(peers);
+    return code;
 }
 
 static int run(const char *config_path) {
@@ -130,8 +180,7 @@ static int run(const char *config_path) {
                  ZKFS_VERSION, config.data_dir, (const char *)log_dir.data,
                  config.client_address ? config.client_address : "*", config.client_port,
                  (int)getpid());
-        struct loop_config loop = loop_config_from(&config, (const char *)log_dir.data);
-        code = (int)loop_run(&loop);
+        code = serve(&config, (const char *)log_dir.data);
     }
     buf_close(&log_dir);
     config_close(&config);
