@@ -22,7 +22,8 @@
 /* --- the member that is played: the first byte of a frame says what to do with it ---
  * e: send it back. b: send back a frame of 2 MiB. c: send it back and close. p: pause this
  * connection for 50 ms and send it back. w: a write, sent back when it is synced. l: send back how
- * many bytes the address of the connection has. */
+ * many bytes the address of the connection has. t: want a tick in 20 ms and be busy for 60. m: send
+ * back whether that tick's time has come. */
 
 struct member {
     const struct env *env;
@@ -34,6 +35,7 @@ struct member {
     size_t written, syncing; /* of writes: appended in all; handed to the sync under way */
     bool sync_active;
     int32_t addr_len;
+    int64_t tick_ms;
 };
 
 static struct member the_member;
@@ -106,6 +108,14 @@ void member_client_frame(struct member *m, conn_id_t conn, struct slice frame) {
         m->writes[m->written].conn = conn;
         m->writes[m->written++].byte = frame.p[1];
         break;
+    case 't':
+        m->tick_ms = m->env->mono_ms(m->env->ctx) + 20;
+        m->env->set_timer(m->env->ctx, m->tick_ms);
+        usleep(60000);
+        break;
+    case 'm':
+        send_frame(m, conn, m->env->mono_ms(m->env->ctx) < m->tick_ms ? 'b' : 'a', 1);
+        break;
     case 'l':
         send_frame(m, conn, (uint8_t)m->addr_len, 1);
         break;
@@ -114,6 +124,10 @@ void member_client_frame(struct member *m, conn_id_t conn, struct slice frame) {
 
 void member_tick(struct member *m) {
     conn_id_t conn = m->paused;
+    if (m->tick_ms != 0)
+        ck_assert_int_ge(m->env->mono_ms(m->env->ctx), m->tick_ms);
+    if (conn == 0)
+        return;
     m->paused = 0;
     m->env->client_pause(m->env->ctx, conn, false);
 }
@@ -415,6 +429,26 @@ static void *write_for_ever(void *arg) {
     return NULL;
 }
 
+/* After a pause of the process what the others sent meanwhile is heard before their silence is. */
+START_TEST(what_was_sent_before_a_tick_was_due_is_read_before_its_time) {
+    launch();
+    int fd = dial();
+    int other = dial();
+    put(other, "e0");
+    expect(other, "0");
+    put(fd, "t0");
+    usleep(5000); /* it is busy now */
+    put(other, "m0");
+    expect(other, "b");
+    usleep(30000);
+    put(other, "m0");
+    expect(other, "a");
+    close(fd);
+    close(other);
+    ck_assert_int_eq(end(), LOOP_ORDERLY);
+}
+END_TEST
+
 START_TEST(a_stream_of_writes_does_not_keep_the_process_from_stopping) {
     sync_us = 50000;
     launch();
@@ -501,6 +535,7 @@ Suite *unit_suite(void) {
     tcase_add_test(t, a_word_is_fed_as_such_and_what_follows_is_dropped);
     tcase_add_test(t, a_slow_disk_holds_up_no_reads);
     tcase_add_test(t, an_orderly_stop_waits_for_the_sync_and_its_answers);
+    tcase_add_test(t, what_was_sent_before_a_tick_was_due_is_read_before_its_time);
     tcase_add_test(t, a_stream_of_writes_does_not_keep_the_process_from_stopping);
     tcase_add_test(t, a_sync_that_fails_stops_the_process_without_an_answer);
     tcase_add_test(t, a_log_that_is_refused_has_its_own_result);
