@@ -2,8 +2,8 @@
  * begin at the beginning. One queue of jobs: what is asked for is carried out in that order, in
  * batches, one batch at a time, with as few syncs as the order allows.
  *
- * Threads: store_sync_run may run in the log thread between begin and end; everything else belongs to the loop.
- * store_read and the others may be called while a run is under way.
+ * Threads: store_sync_run may run in the log thread between begin and end; everything else belongs
+ * to the loop. store_read and the others may be called while a run is under way.
  *
  * Errors: the first failed write or sync kills the store for ever (Z7): every later run gives the
  * same error. A failed read does not. */
@@ -62,9 +62,9 @@ struct store_done {
 };
 void store_sync_end(struct store *s, struct store_done *ret_done);
 
-/* Calls fn for durable records behind `after`, in order: at least one, then while their payloads are
- * no more than max_bytes together. Slices are borrowed for the call. 0 or the count; -ENOENT: the
- * log does not reach back so far (`after` is before its base, or no record of it); or a read's
+/* Calls fn for durable records behind `after`, in order: at least one, then while their payloads
+ * are no more than max_bytes together. Slices are borrowed for the call. 0 or the count; -ENOENT:
+ * the log does not reach back so far (`after` is before its base, or no record of it); or a read's
  * error: -EBADMSG is damage. */
 int store_read(struct store *s, zxid_t after, size_t max_bytes, wal_record_fn *fn, void *ctx);
 

@@ -1,13 +1,11 @@
-#include "replica/store/wal.h"
+#include "replica/store/wal_state.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 
 #include "common/check.h"
 #include "common/mem.h"
 #include "replica/store/wal_format.h"
-#include "replica/store/wal_recover.h"
 
 /* One write call's share of a long batch: a bound on what the kernel is handed at once. */
 #define WRITE_BYTES (4u << 20)
@@ -19,130 +17,78 @@
 #define AHEAD_MIN_BYTES (32u << 10)
 #define AHEAD_MAX_BYTES (1u << 20)
 
-/* What was appended since the last sync began: frames without their checksums. */
-struct batch {
-    struct buf frames;
-    zxid_t first_zxid;
-    zxid_t last_zxid;
-};
+/* ---- segments ---- */
 
-struct wal {
-    const struct env_files *files;
-    char *dir;
-    uint64_t segment_bytes;
-    uint64_t salt;
-    bool no_sync;
-    int lock_fd;
-    /* The loop's. */
-    struct batch appending;
-    zxid_t durable_zxid;
-    uint64_t shown_bytes;
-    bool stopped; /* an ended sync had failed */
-    /* Handed over by begin, the runner's until end. */
-    struct batch syncing;
-    struct wal_end end;
-    int dead; /* the first error, negative */
-};
-
-static bool batch_empty(const struct batch *b) { return b->frames.len == 0; }
-
-static void batch_reset(struct batch *b) {
-    if (b->frames.cap > KEEP_BYTES)
-        buf_close(&b->frames);
-    buf_reset(&b->frames);
-}
-
-/* Makes dir and what is missing above it, each durable in its parent. */
-static int make_dirs(const struct env_files *files, const char *dir) {
-    char *path = mem_strdup(dir);
-    int err = 0;
-    for (char *p = path; err == 0 && p != NULL;) {
-        char *slash = strchr(p + 1, '/');
-        if (slash != NULL)
-            *slash = '\0';
-        err = files->mkdir(files->ctx, path, 0750);
-        if (err == 0) {
-            char *end = strrchr(path, '/');
-            char *parent = end == NULL   ? mem_strdup(".")
-                           : end == path ? mem_strdup("/")
-                                         : mem_strndup(path, (size_t)(end - path));
-            err = files->sync_dir(files->ctx, parent);
-            mem_free(parent);
-        } else if (err == -EEXIST) {
-            err = 0;
-        }
-        if (slash != NULL)
-            *slash = '/';
-        p = slash;
+void wal_segments_add(struct wal_segments *s, const struct wal_segment *segment) {
+    if (s->count == s->cap) {
+        s->cap = s->cap == 0 ? 16 : s->cap * 2;
+        s->list = mem_realloc(s->list, s->cap * sizeof *s->list);
     }
-    mem_free(path);
-    return err;
+    s->list[s->count++] = *segment;
 }
 
-static int take_lock(struct wal *w, struct buf *ret_why) {
-    char *path = wal_path(w->dir, "lock");
-    int fd = w->files->open(w->files->ctx, path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
-    int err = fd < 0 ? fd : w->files->lock(w->files->ctx, fd);
-    if (err == -EAGAIN)
-        buf_printf(ret_why, "%s: the log is in use by another process", path);
-    else if (err < 0)
-        buf_printf(ret_why, "%s: cannot be locked: %s", path, strerror(-err));
-    if (err < 0 && fd >= 0)
-        w->files->close(w->files->ctx, fd);
-    mem_free(path);
-    if (err < 0)
-        return err;
-    w->lock_fd = fd;
-    return 0;
+void wal_segments_close(struct wal_segments *s) {
+    mem_free(s->list);
+    *s = (struct wal_segments){0};
 }
 
-int wal_open(const struct env_files *files, const struct wal_config *config, wal_record_fn *fn,
-             void *ctx, struct wal **ret_wal, struct buf *ret_why) {
-    struct wal *w = mem_zalloc(sizeof *w);
-    w->files = files;
-    w->dir = mem_strdup(config->dir);
-    w->segment_bytes =
-        (uint64_t)(config->segment_bytes > 0 ? config->segment_bytes : WAL_SEGMENT_BYTES_DEFAULT);
-    w->salt = config->salt;
-    w->no_sync = config->no_sync;
-    w->lock_fd = -1;
-    w->end.fd = -1;
-    int err = make_dirs(files, w->dir);
-    if (err < 0)
-        buf_printf(ret_why, "%s: cannot be made: %s", w->dir, strerror(-err));
-    if (err == 0)
-        err = take_lock(w, ret_why);
-    if (err == 0)
-        err = wal_recover(files, w->dir, w->no_sync, fn, ctx, &w->end, ret_why);
-    if (err < 0) {
-        wal_close(w);
-        return err;
-    }
-    w->durable_zxid = w->end.last_zxid;
-    w->shown_bytes = w->end.older_bytes + w->end.size_bytes;
-    *ret_wal = w;
-    return 0;
+int wal_segment_open(const struct store_dir *d, zxid_t first_zxid, int flags) {
+    char name[WAL_NAME_BYTES];
+    wal_segment_name(first_zxid, name);
+    return store_file_open(d, name, flags);
+}
+
+int wal_segment_remove(const struct store_dir *d, zxid_t first_zxid) {
+    char name[WAL_NAME_BYTES];
+    wal_segment_name(first_zxid, name);
+    return store_file_remove(d, name);
+}
+
+static struct wal_segment *last_segment(struct wal *w) {
+    CHECK(w->segments.count > 0);
+    return &w->segments.list[w->segments.count - 1];
+}
+
+uint64_t wal_bytes(const struct wal *w) {
+    uint64_t sum = 0;
+    for (size_t i = 0; i < w->segments.count; i++)
+        sum += w->segments.list[i].size_bytes;
+    return sum;
+}
+
+static void close_last(struct wal *w) {
+    if (w->fd >= 0)
+        w->dir->files->close(w->dir->files->ctx, w->fd);
+    w->fd = -1;
 }
 
 void wal_close(struct wal *w) {
-    if (w == NULL)
-        return;
-    if (w->end.fd >= 0)
-        w->files->close(w->files->ctx, w->end.fd);
-    /* The lock goes with its file, and last: from here on another process may write. */
-    if (w->lock_fd >= 0)
-        w->files->close(w->files->ctx, w->lock_fd);
-    buf_close(&w->appending.frames);
-    buf_close(&w->syncing.frames);
-    mem_free(w->dir);
-    mem_free(w);
+    close_last(w);
+    wal_segments_close(&w->segments);
 }
 
-void wal_append(struct wal *w, const struct log_record *r) {
-    if (w->stopped)
-        return;
-    struct batch *b = &w->appending;
-    if (batch_empty(b))
+int wal_remove_all(struct wal *w) {
+    close_last(w);
+    for (size_t i = w->segments.count; i > 0; i--) {
+        int err = wal_segment_remove(w->dir, w->segments.list[i - 1].first_zxid);
+        if (err < 0)
+            return err;
+    }
+    return 0;
+}
+
+void wal_rebase(struct wal *w, zxid_t zxid, uint64_t seal) {
+    close_last(w);
+    w->segments.count = 0;
+    w->tail = 0;
+    w->last_zxid = zxid;
+    w->base_seal = seal;
+}
+
+/* ---- batches ---- */
+
+void wal_batch_add(struct wal_batch *b, const struct log_record *r) {
+    if (b->frames.len == 0)
         b->first_zxid = r->zxid;
     b->last_zxid = r->zxid;
     size_t at = wal_frame_begin(&b->frames, WAL_MAGIC_RECORD);
@@ -152,19 +98,16 @@ void wal_append(struct wal *w, const struct log_record *r) {
     wal_frame_end(&b->frames, at);
 }
 
-bool wal_pending(const struct wal *w) { return !batch_empty(&w->appending); }
-
-void wal_sync_begin(struct wal *w) {
-    CHECK(batch_empty(&w->syncing));
-    struct batch taken = w->appending;
-    w->appending = w->syncing;
-    w->syncing = taken;
+void wal_batch_reset(struct wal_batch *b) {
+    if (b->frames.cap > KEEP_BYTES)
+        buf_close(&b->frames);
+    buf_reset(&b->frames);
 }
 
 static int write_all(struct wal *w, const uint8_t *p, size_t n, uint64_t offset) {
     while (n > 0) {
         size_t piece = n < WRITE_BYTES ? n : WRITE_BYTES;
-        int err = w->files->pwrite(w->files->ctx, w->end.fd, p, piece, (int64_t)offset);
+        int err = w->dir->files->pwrite(w->dir->files->ctx, w->fd, p, piece, (int64_t)offset);
         if (err < 0)
             return err;
         p += piece;
@@ -174,28 +117,20 @@ static int write_all(struct wal *w, const uint8_t *p, size_t n, uint64_t offset)
     return 0;
 }
 
-static int sync_data(struct wal *w) {
-    return w->no_sync ? 0 : w->files->datasync(w->files->ctx, w->end.fd);
-}
-
 /* Creates the segment, with its header and its name durable. */
 static int create_segment(struct wal *w, const struct wal_header *header, int *ret_fd,
                           uint64_t *ret_identity) {
-    char name[WAL_NAME_BYTES];
     uint8_t bytes[WAL_HEADER_BYTES];
-    wal_segment_name(header->first_zxid, name);
     uint64_t identity = wal_header_encode(header, bytes);
-    const struct env_files *files = w->files;
-    char *path = wal_path(w->dir, name);
-    int fd = files->open(files->ctx, path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
-    mem_free(path);
+    const struct env_files *files = w->dir->files;
+    int fd = wal_segment_open(w->dir, header->first_zxid, O_RDWR | O_CREAT | O_EXCL);
     if (fd < 0)
         return fd;
     int err = files->pwrite(files->ctx, fd, bytes, sizeof bytes, 0);
-    if (err == 0 && !w->no_sync)
-        err = files->sync(files->ctx, fd);
-    if (err == 0 && !w->no_sync)
-        err = files->sync_dir(files->ctx, w->dir);
+    if (err == 0)
+        err = store_file_sync(w->dir, fd);
+    if (err == 0)
+        err = store_file_sync_dir(w->dir);
     if (err < 0) {
         files->close(files->ctx, fd);
         return err;
@@ -205,129 +140,116 @@ static int create_segment(struct wal *w, const struct wal_header *header, int *r
     return 0;
 }
 
+/* Writes and syncs the seal of the last segment, that `bytes` is, and closes it. */
+static int end_segment(struct wal *w, const struct buf *seal) {
+    int err = write_all(w, seal->data, seal->len, w->tail);
+    if (err == 0)
+        err = store_file_datasync(w->dir, w->fd);
+    if (err < 0)
+        return err;
+    err = w->dir->files->close(w->dir->files->ctx, w->fd);
+    w->fd = -1;
+    return err;
+}
+
 /* Ends the current segment and goes over to a new one. The new one is durable before the old one's
  * seal names it, and the seal is durable before anything is in the new one: so a segment with
  * records always follows a sealed one, and a seal always has its successor. */
 static int next_segment(struct wal *w, zxid_t first_zxid) {
-    struct wal_end *end = &w->end;
-    bool first = end->fd < 0;
+    bool first = w->fd < 0;
+    /* A segment that is begun again, after its first life was cut away, must not take the old
+     * bytes for its own: no two have the same salt. */
     struct wal_header header = {.version = WAL_VERSION,
                                 .first_zxid = first_zxid,
-                                .prev_zxid = end->last_zxid,
-                                .salt = w->salt};
+                                .prev_zxid = w->last_zxid,
+                                .prev_seal = w->base_seal,
+                                .salt = w->salt++};
     struct buf seal = BUF_INIT;
     if (!first) {
-        struct wal_mark mark = {.offset = end->tail,
-                                .batch_start = end->tail,
-                                .last_zxid = end->last_zxid,
+        struct wal_mark mark = {.offset = w->tail,
+                                .batch_start = w->tail,
+                                .last_zxid = w->last_zxid,
                                 .next_zxid = first_zxid};
         wal_mark_append(&seal, &mark);
-        header.prev_seal = wal_frame_stamp(seal.data, seal.len, end->identity, end->tail);
+        header.prev_seal = wal_frame_stamp(seal.data, seal.len, last_segment(w)->identity, w->tail);
     }
+    struct wal_segment segment = {.first_zxid = first_zxid,
+                                  .prev_zxid = w->last_zxid,
+                                  .size_bytes = WAL_HEADER_BYTES,
+                                  .version = WAL_VERSION};
     int fd = -1;
-    uint64_t identity = 0;
-    int err = create_segment(w, &header, &fd, &identity);
+    int err = create_segment(w, &header, &fd, &segment.identity);
     if (err == 0 && !first)
-        err = write_all(w, seal.data, seal.len, end->tail);
-    if (err == 0 && !first)
-        err = sync_data(w);
-    if (err == 0 && !first)
-        err = w->files->close(w->files->ctx, end->fd);
-    if (err < 0 && fd >= 0) {
-        w->files->close(w->files->ctx, fd);
-    } else if (err == 0) {
-        uint64_t old_bytes = first ? 0 : end->size_bytes;
-        *end = (struct wal_end){.fd = fd,
-                                .identity = identity,
-                                .first_zxid = first_zxid,
-                                .tail = WAL_HEADER_BYTES,
-                                .size_bytes = WAL_HEADER_BYTES,
-                                .older_bytes = end->older_bytes + old_bytes,
-                                .last_zxid = end->last_zxid};
+        err = end_segment(w, &seal);
+    if (err == 0) {
+        wal_segments_add(&w->segments, &segment);
+        w->fd = fd;
+        w->tail = WAL_HEADER_BYTES;
+    } else if (fd >= 0) {
+        w->dir->files->close(w->dir->files->ctx, fd);
     }
     buf_close(&seal);
     return err;
 }
 
 /* Gives the batch's frames the checksums of their places and puts the persist mark behind them. */
-static void finish_batch(struct wal *w) {
-    struct buf *frames = &w->syncing.frames;
-    uint64_t tail = w->end.tail;
+static void finish_batch(struct wal *w, struct wal_batch *b) {
+    struct buf *frames = &b->frames;
+    uint64_t identity = last_segment(w)->identity;
     for (size_t at = 0; at < frames->len;) {
         uint8_t *frame = frames->data + at;
         size_t size = wal_frame_size(wal_frame_head(frame).body_bytes);
-        wal_frame_stamp(frame, size, w->end.identity, tail + at);
+        wal_frame_stamp(frame, size, identity, w->tail + at);
         at += size;
     }
     size_t mark_at = frames->len;
-    struct wal_mark mark = {.offset = tail + mark_at,
-                            .batch_start = tail,
-                            .last_zxid = w->syncing.last_zxid,
-                            .zero_pieces = wal_zero_pieces(frames->data, mark_at, tail)};
+    struct wal_mark mark = {.offset = w->tail + mark_at,
+                            .batch_start = w->tail,
+                            .last_zxid = b->last_zxid,
+                            .zero_pieces = wal_zero_pieces(frames->data, mark_at, w->tail)};
     wal_mark_append(frames, &mark);
-    wal_frame_stamp(frames->data + mark_at, frames->len - mark_at, w->end.identity, mark.offset);
+    wal_frame_stamp(frames->data + mark_at, frames->len - mark_at, identity, mark.offset);
 }
 
 /* Writes zeros behind the tail, when the batch that ends there goes beyond what is allocated. */
 static int allocate_ahead(struct wal *w, uint64_t tail) {
     static const uint8_t zeros[32 << 10];
-    if (tail <= w->end.size_bytes)
+    struct wal_segment *segment = last_segment(w);
+    if (tail <= segment->size_bytes)
         return 0;
     uint64_t ahead = tail < AHEAD_MIN_BYTES ? AHEAD_MIN_BYTES : tail;
     if (ahead > AHEAD_MAX_BYTES)
         ahead = AHEAD_MAX_BYTES;
-    if (tail + ahead > w->segment_bytes)
-        ahead = tail < w->segment_bytes ? w->segment_bytes - tail : 0;
+    if (tail + ahead > w->max_bytes)
+        ahead = tail < w->max_bytes ? w->max_bytes - tail : 0;
     uint64_t size = tail + ahead;
     while (tail < size) {
         uint64_t left = size - tail;
         size_t n = left < sizeof zeros ? (size_t)left : sizeof zeros;
-        int err = w->files->pwrite(w->files->ctx, w->end.fd, zeros, n, (int64_t)tail);
+        int err = w->dir->files->pwrite(w->dir->files->ctx, w->fd, zeros, n, (int64_t)tail);
         if (err < 0)
             return err;
         tail += n;
     }
-    w->end.size_bytes = size;
+    segment->size_bytes = size;
     return 0;
 }
 
-static int run(struct wal *w) {
+int wal_write(struct wal *w, struct wal_batch *b) {
     int err = 0;
-    if (w->end.fd < 0 || w->end.tail >= w->segment_bytes)
-        err = next_segment(w, w->syncing.first_zxid);
+    if (w->fd < 0 || w->tail >= w->max_bytes || last_segment(w)->version != WAL_VERSION)
+        err = next_segment(w, b->first_zxid);
     if (err < 0)
         return err;
-    finish_batch(w);
-    const struct buf *frames = &w->syncing.frames;
-    err = write_all(w, frames->data, frames->len, w->end.tail);
+    finish_batch(w, b);
+    err = write_all(w, b->frames.data, b->frames.len, w->tail);
     if (err == 0)
-        err = allocate_ahead(w, w->end.tail + frames->len);
+        err = allocate_ahead(w, w->tail + b->frames.len);
     if (err == 0)
-        err = sync_data(w);
+        err = store_file_datasync(w->dir, w->fd);
     if (err < 0)
         return err;
-    w->end.batch_start = w->end.tail;
-    w->end.tail += frames->len;
-    w->end.last_zxid = w->syncing.last_zxid;
+    w->tail += b->frames.len;
+    w->last_zxid = b->last_zxid;
     return 0;
 }
-
-int wal_sync_run(struct wal *w) {
-    if (w->dead == 0 && !batch_empty(&w->syncing))
-        w->dead = run(w);
-    return w->dead;
-}
-
-zxid_t wal_sync_end(struct wal *w) {
-    batch_reset(&w->syncing);
-    w->stopped = w->dead != 0;
-    if (w->dead == 0) {
-        w->durable_zxid = w->end.last_zxid;
-        w->shown_bytes = w->end.older_bytes + w->end.size_bytes;
-    } else {
-        batch_reset(&w->appending);
-    }
-    return w->durable_zxid;
-}
-
-int64_t wal_size_bytes(const struct wal *w) { return (int64_t)w->shown_bytes; }

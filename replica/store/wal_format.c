@@ -60,7 +60,7 @@ int wal_header_decode(const uint8_t bytes[WAL_HEADER_BYTES], struct wal_header *
      * program can tell a newer log from a broken one. */
     if (h.version > WAL_VERSION)
         return -EPROTONOSUPPORT;
-    if (h.version != WAL_VERSION || header_bytes != WAL_HEADER_BYTES)
+    if (h.version < WAL_VERSION_MIN || header_bytes != WAL_HEADER_BYTES)
         return -EBADMSG;
     *ret_header = h;
     *ret_identity = identity;

@@ -10,7 +10,9 @@
 #include "common/buf.h"
 #include "common/types.h"
 
-#define WAL_VERSION 1u
+/* 2: records say how far was committed. A segment of version 1 is read, never added to. */
+#define WAL_VERSION 2u
+#define WAL_VERSION_MIN 1u
 #define WAL_HEADER_BYTES 64
 #define WAL_FRAME_BYTES 16 /* checksum, magic, length */
 #define WAL_ALIGN 8

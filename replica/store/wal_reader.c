@@ -10,7 +10,20 @@ int wal_reader_init(struct wal_reader *r, const struct env_files *files, int fd)
     int64_t size = files->size(files->ctx, fd);
     if (size < 0)
         return (int)size;
-    *r = (struct wal_reader){.files = files, .fd = fd, .size_bytes = (uint64_t)size};
+    *r = (struct wal_reader){.files = files,
+                             .fd = fd,
+                             .size_bytes = (uint64_t)size,
+                             .window_bytes = WAL_READER_WINDOW_BYTES};
+    return 0;
+}
+
+int wal_reader_move(struct wal_reader *r, int fd) {
+    int64_t size = r->files->size(r->files->ctx, fd);
+    if (size < 0)
+        return (int)size;
+    r->fd = fd;
+    r->size_bytes = (uint64_t)size;
+    r->window_len = 0;
     return 0;
 }
 
@@ -24,14 +37,17 @@ void wal_reader_close(struct wal_reader *r) {
 static bool fill(struct wal_reader *r, uint64_t offset, size_t n) {
     /* A small log gets a small window. */
     uint64_t left = offset < r->size_bytes ? r->size_bytes - offset : 0;
-    size_t want = left < WAL_READER_WINDOW_BYTES ? (size_t)left : WAL_READER_WINDOW_BYTES;
+    size_t want = left < r->window_bytes ? (size_t)left : r->window_bytes;
     want = want > n ? want : n;
     if (want > r->cap) {
         mem_free(r->window);
         r->window = mem_alloc(want);
         r->cap = want;
     }
-    int64_t got = r->files->pread(r->files->ctx, r->fd, r->window, r->cap, (int64_t)offset);
+    size_t there = left < r->cap ? (size_t)left : r->cap;
+    int64_t got = 0;
+    if (there > 0)
+        got = r->files->pread(r->files->ctx, r->fd, r->window, there, (int64_t)offset);
     if (got < 0) {
         r->err = (int)got;
         r->window_len = 0;

@@ -11,11 +11,12 @@
 
 struct wal_reader {
     const struct env_files *files;
-    int fd; /* borrowed */
-    uint64_t size_bytes;
-    uint64_t identity; /* of the segment, once its header is known */
+    int fd;              /* borrowed */
+    uint64_t size_bytes; /* what lies behind reads as zeros: the file's, or less */
+    uint64_t identity;   /* of the segment, once its header is known */
     uint8_t *window;
     size_t cap;
+    size_t window_bytes; /* what one read takes, when it is not asked for more */
     uint64_t window_at;
     size_t window_len;
     int err; /* the first failed read: 0 or negative errno */
@@ -23,6 +24,8 @@ struct wal_reader {
 
 /* 0 or negative errno. */
 int wal_reader_init(struct wal_reader *r, const struct env_files *files, int fd);
+/* Reads on in another file, with the same window's memory. 0 or negative errno. */
+int wal_reader_move(struct wal_reader *r, int fd);
 void wal_reader_close(struct wal_reader *r); /* does not close fd */
 
 /* n bytes at offset, borrowed until the next call; NULL when the read failed (r->err). */

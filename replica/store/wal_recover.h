@@ -4,26 +4,71 @@
 #define ZKFS_REPLICA_STORE_WAL_RECOVER_H
 
 #include "common/buf.h"
-#include "replica/env.h"
-#include "replica/store/wal.h"
+#include "replica/store/wal_index.h"
+#include "replica/store/wal_reader.h"
+#include "replica/store/wal_state.h"
+#include "replica/store/wal_truncate.h"
 
-/* Where appending goes on. With fd -1 there is no segment yet. */
+/* The end that was read so far. */
 struct wal_end {
-    int fd; /* the last segment, open for writing; the caller's */
+    int fd; /* the segment that is read, open for writing; -1 none */
     uint64_t identity;
-    zxid_t first_zxid;    /* of the last segment */
+    zxid_t first_zxid;    /* of the segment */
     uint64_t tail;        /* where the next frame goes */
     uint64_t batch_start; /* where the last batch begins */
-    uint64_t size_bytes;  /* of the last segment's file */
-    uint64_t older_bytes; /* of the files of all segments before */
-    zxid_t last_zxid;     /* 0: the log is empty */
+    uint64_t size_bytes;  /* of the segment's file */
+    zxid_t last_zxid;     /* of the last record, or the base */
 };
 
-/* As wal_open describes. The directory is there and locked. ret_end is untouched on failure. */
-int wal_recover(const struct env_files *files, const char *dir, bool no_sync, wal_record_fn *fn,
-                void *ctx, struct wal_end *ret_end, struct buf *ret_why);
+struct wal_recovery {
+    const struct store_dir *dir; /* borrowed, as the four below */
+    wal_record_fn *fn;           /* NULL: nobody wants to know */
+    void *ctx;
+    struct wal_index *index; /* NULL likewise */
+    struct buf *why;
+    struct wal_cut cut; /* with has_cut: was decided on before */
+    bool has_cut;
+    zxid_t *names; /* first zxids of the segments, ascending */
+    size_t count;
+    size_t cap;
+    size_t doomed; /* of them, so many behind the others are to be removed by the cut */
+    zxid_t empty;  /* with has_empty: a last segment that holds nothing and is dropped */
+    bool has_empty;
+    bool empty_torn;              /* it has the torn beginning of a batch */
+    struct wal_segments segments; /* those that were read */
+    struct wal_reader reader;
+    struct wal_end end;
+    uint64_t base_seal; /* what the first segment continues */
+    uint64_t seal;      /* checksum of the current segment's seal; 0: not sealed */
+    uint64_t seal_at;   /* its offset */
+    zxid_t next_zxid;   /* what it says comes next */
+    uint64_t mark_end;  /* behind the current segment's last mark */
+    uint64_t cut_bytes; /* of an unfinished write, 0: none */
+    uint64_t cut_at;    /* its offset */
+    zxid_t cut_zxid;    /* and segment */
+};
 
-/* "DIR/NAME"; the caller frees it with mem_free. */
-char *wal_path(const char *dir, const char *name);
+/* With `cut` the log is read as if that were carried out; NULL: there is none. */
+void wal_recovery_init(struct wal_recovery *rec, const struct store_dir *d,
+                       const struct wal_cut *cut, struct buf *ret_why);
+void wal_recovery_close(struct wal_recovery *rec);
+/* Reads the log, which begins behind `base` with a segment that continues `base_seal`, and changes
+ * nothing. 0; -EBADMSG corruption or doubt; -EPROTONOSUPPORT a newer format; or the system's; why
+ * has a sentence then. */
+int wal_recovery_read(struct wal_recovery *rec, zxid_t base, uint64_t base_seal, wal_record_fn *fn,
+                      void *ctx, struct wal_index *index);
+/* After that: carries out the cut, cuts an unfinished write off, and makes durable what was read.
+ * 0 or negative errno; why says what was cut, or what failed. */
+int wal_recovery_repair(struct wal_recovery *rec);
+/* After that: w goes on where the log ends. */
+void wal_recovery_take(struct wal_recovery *rec, struct wal *w);
+/* Instead of reading: removes every segment that is there, and a cut. 0 or negative errno. */
+int wal_recovery_remove_all(struct wal_recovery *rec);
+
+/* For both halves: "DIR/log.X: WHAT: the error's name" in why; returns err. */
+int wal_recovery_failed(struct wal_recovery *rec, zxid_t first_zxid, const char *what, int err);
+/* Puts "DIR/log.X: offset N: " into why and returns err. The caller appends what is wrong. */
+int wal_recovery_refuse(struct wal_recovery *rec, zxid_t first_zxid, uint64_t offset, int err);
+void wal_recovery_close_segment(struct wal_recovery *rec);
 
 #endif

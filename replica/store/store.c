@@ -1,0 +1,366 @@
+#include "replica/store/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "common/check.h"
+#include "common/mem.h"
+#include "replica/store/store_state.h"
+#include "replica/store/wal_format.h"
+#include "replica/store/wal_truncate.h"
+
+/* ---- the queue ---- */
+
+static struct job *job_add(struct store *s, enum job_type type) {
+    struct job *j = NULL;
+    if (type == JOB_APPEND && s->spare != NULL) {
+        j = s->spare;
+        s->spare = NULL;
+    } else {
+        j = mem_zalloc(sizeof *j);
+    }
+    j->type = type;
+    if (s->waiting.last == NULL)
+        s->waiting.first = j;
+    else
+        s->waiting.last->next = j;
+    s->waiting.last = j;
+    return j;
+}
+
+static void job_free(struct job *j) {
+    buf_close(&j->batch.frames);
+    buf_close(&j->bytes);
+    mem_free(j);
+}
+
+static void job_done(struct store *s, struct job *j) {
+    if (j->type != JOB_APPEND || s->spare != NULL) {
+        job_free(j);
+        return;
+    }
+    wal_batch_reset(&j->batch);
+    j->next = NULL;
+    s->spare = j;
+}
+
+static void queue_drop(struct store *s, struct job_queue *q) {
+    while (q->first != NULL) {
+        struct job *j = q->first;
+        q->first = j->next;
+        job_done(s, j);
+    }
+    q->last = NULL;
+}
+
+/* ---- jobs ---- */
+
+void store_append(struct store *s, const struct log_record *r) {
+    if (s->stopped)
+        return;
+    struct job *j = s->waiting.last;
+    if (j == NULL || j->type != JOB_APPEND)
+        j = job_add(s, JOB_APPEND);
+    wal_batch_add(&j->batch, r);
+}
+
+/* From now on nobody reads what lies behind zxid. */
+static void hide_behind(struct store *s, zxid_t zxid) {
+    if (s->cuts++ == 0 || zxid < s->cut_zxid)
+        s->cut_zxid = zxid;
+}
+
+void store_truncate(struct store *s, zxid_t zxid) {
+    if (s->stopped)
+        return;
+    CHECK(zxid >= 0);
+    job_add(s, JOB_TRUNCATE)->zxid = zxid;
+    hide_behind(s, zxid);
+}
+
+void store_save_epoch(struct store *s, uint32_t accepted_epoch) {
+    if (s->stopped)
+        return;
+    CHECK(accepted_epoch > 0);
+    job_add(s, JOB_SAVE_EPOCH)->epoch = accepted_epoch;
+}
+
+void store_snap_begin(struct store *s) {
+    if (s->stopped)
+        return;
+    s->snap_begun = true;
+    job_add(s, JOB_SNAP_BEGIN);
+}
+
+void store_snap_chunk(struct store *s, struct slice piece) {
+    if (s->stopped)
+        return;
+    CHECK(s->snap_begun);
+    struct job *j = job_add(s, JOB_SNAP_CHUNK);
+    if (piece.len > 0)
+        buf_put(&j->bytes, piece.p, (size_t)piece.len);
+}
+
+void store_snap_end(struct store *s, zxid_t begun, zxid_t ended) {
+    if (s->stopped)
+        return;
+    CHECK(s->snap_begun);
+    s->snap_begun = false;
+    struct job *j = job_add(s, JOB_SNAP_END);
+    j->zxid = begun;
+    j->ended = ended;
+    hide_behind(s, -1);
+}
+
+void store_snap_abandon(struct store *s) {
+    if (s->stopped || !s->snap_begun)
+        return;
+    s->snap_begun = false;
+    job_add(s, JOB_SNAP_ABANDON);
+}
+
+/* ---- carrying them out ---- */
+
+static int truncate_log(struct store *s, zxid_t zxid) {
+    /* A snapshot that has effects of what goes has to go as well (Z5), and with it everything. */
+    zxid_t newest = s->base.ended > s->base.begun ? s->base.ended : s->base.begun;
+    bool drop = s->base.size_bytes > 0 && zxid < newest;
+    int err = wal_truncate(&s->wal, zxid, drop);
+    if (err == 0 && drop)
+        s->base = (struct snap_base){0};
+    return err;
+}
+
+/* At the rename in snap_writer_end the snapshot takes the place of everything; the rest a start
+ * would do as well. */
+static int install(struct store *s, zxid_t begun, zxid_t ended) {
+    struct snap_base base;
+    int err = snap_writer_end(&s->snap, &s->dir, begun, ended, &base);
+    if (err == 0)
+        err = wal_remove_all(&s->wal);
+    if (err == 0)
+        err = store_file_sync_dir(&s->dir);
+    if (err == 0)
+        err = store_file_rename(&s->dir, SNAP_FILE_NEXT, SNAP_FILE_NAME);
+    if (err == 0)
+        err = store_file_sync_dir(&s->dir);
+    if (err < 0)
+        return err;
+    s->base = base;
+    wal_rebase(&s->wal, begun, base.checksum);
+    return 0;
+}
+
+static int run(struct store *s, struct job *j) {
+    switch (j->type) {
+    case JOB_APPEND:
+        return wal_write(&s->wal, &j->batch);
+    case JOB_TRUNCATE:
+        return truncate_log(s, j->zxid);
+    case JOB_SAVE_EPOCH:
+        return epoch_file_save(&s->epoch, &s->dir, j->epoch);
+    case JOB_SNAP_BEGIN:
+        return snap_writer_begin(&s->snap, &s->dir, s->wal.salt++);
+    case JOB_SNAP_CHUNK:
+        return snap_writer_chunk(&s->snap, &s->dir,
+                                 (struct slice){j->bytes.data, (int32_t)j->bytes.len});
+    case JOB_SNAP_END:
+        return install(s, j->zxid, j->ended);
+    case JOB_SNAP_ABANDON:
+        return snap_writer_abandon(&s->snap, &s->dir);
+    }
+    return -EINVAL;
+}
+
+bool store_pending(const struct store *s) { return s->waiting.first != NULL; }
+
+void store_sync_begin(struct store *s) {
+    CHECK(s->running.first == NULL);
+    s->running = s->waiting;
+    s->waiting = (struct job_queue){0};
+}
+
+int store_sync_run(struct store *s) {
+    for (struct job *j = s->running.first; j != NULL && s->dead == 0; j = j->next)
+        s->dead = run(s, j);
+    return s->dead;
+}
+
+/* ---- what the loop knows of it afterwards ---- */
+
+/* What a job that was carried out took away, and what it says. */
+static void note_job(struct store *s, const struct job *j, struct store_done *done) {
+    switch (j->type) {
+    case JOB_APPEND:
+        done->appended = true;
+        break;
+    case JOB_TRUNCATE:
+        done->truncated = true;
+        s->cuts--;
+        wal_index_cut(&s->index, j->zxid < s->base_zxid ? -1 : j->zxid);
+        break;
+    case JOB_SAVE_EPOCH:
+        done->epoch = j->epoch;
+        break;
+    case JOB_SNAP_END:
+        done->installed = true;
+        s->cuts--;
+        wal_index_cut(&s->index, -1);
+        break;
+    case JOB_SNAP_BEGIN:
+    case JOB_SNAP_CHUNK:
+    case JOB_SNAP_ABANDON:
+        break;
+    }
+}
+
+/* Tells the index of segments that it does not know, and of the place where the log ended before
+ * this sync, if that still has its segment. */
+static void note_segments(struct store *s) {
+    const struct wal_segments *all = &s->wal.segments;
+    zxid_t known = s->index.count > 0 ? s->index.points[s->index.count - 1].segment : -1;
+    size_t i = all->count;
+    while (i > 0 && all->list[i - 1].first_zxid > known)
+        i--;
+    for (; i < all->count; i++) {
+        struct wal_point begin = {all->list[i].prev_zxid, all->list[i].first_zxid,
+                                  all->list[i].identity, WAL_HEADER_BYTES};
+        wal_index_offer(&s->index, &begin);
+    }
+}
+
+static void note_end(struct store *s) {
+    const struct wal_segments *all = &s->wal.segments;
+    s->durable_zxid = s->wal.last_zxid;
+    s->base_zxid = all->count > 0 ? all->list[0].prev_zxid : s->wal.last_zxid;
+    s->shown_bytes = wal_bytes(&s->wal) + s->base.size_bytes;
+    s->durable_end = (struct wal_point){.after = s->durable_zxid};
+    if (all->count > 0) {
+        const struct wal_segment *last = &all->list[all->count - 1];
+        s->durable_end.segment = last->first_zxid;
+        s->durable_end.identity = last->identity;
+        s->durable_end.offset = s->wal.tail;
+    }
+}
+
+void store_sync_end(struct store *s, struct store_done *ret_done) {
+    struct store_done done = {0};
+    s->stopped = s->dead != 0;
+    if (s->dead == 0) {
+        size_t cuts = s->cuts;
+        for (const struct job *j = s->running.first; j != NULL; j = j->next)
+            note_job(s, j, &done);
+        bool same_segment = s->index.count > 0 &&
+                            s->index.points[s->index.count - 1].segment == s->durable_end.segment;
+        if (done.appended && cuts == s->cuts && same_segment)
+            wal_index_offer(&s->index, &s->durable_end);
+        note_segments(s);
+        note_end(s);
+    } else {
+        queue_drop(s, &s->waiting);
+    }
+    done.log_zxid = s->durable_zxid;
+    queue_drop(s, &s->running);
+    *ret_done = done;
+}
+
+int store_read(struct store *s, zxid_t after, size_t max_bytes, wal_record_fn *fn, void *ctx) {
+    zxid_t limit = s->durable_zxid;
+    if (s->cuts > 0 && s->cut_zxid < limit)
+        limit = s->cut_zxid;
+    /* What is appended and not durable will be read later. */
+    if (s->cuts == 0 && after >= limit)
+        return 0;
+    return wal_read(&s->dir, &s->index, s->base_zxid, after, limit, max_bytes, fn, ctx);
+}
+
+int64_t store_size_bytes(const struct store *s) { return (int64_t)s->shown_bytes; }
+
+/* ---- opening and closing ---- */
+
+/* Makes dir and what is missing above it, each durable in its parent. */
+static int make_dirs(const struct env_files *files, const char *dir) {
+    char *path = mem_strdup(dir);
+    int err = 0;
+    for (char *p = path; err == 0 && p != NULL;) {
+        char *slash = strchr(p + 1, '/');
+        if (slash != NULL)
+            *slash = '\0';
+        err = files->mkdir(files->ctx, path, 0750);
+        if (err == 0) {
+            char *end = strrchr(path, '/');
+            char *parent = end == NULL   ? mem_strdup(".")
+                           : end == path ? mem_strdup("/")
+                                         : mem_strndup(path, (size_t)(end - path));
+            err = files->sync_dir(files->ctx, parent);
+            mem_free(parent);
+        } else if (err == -EEXIST) {
+            err = 0;
+        }
+        if (slash != NULL)
+            *slash = '/';
+        p = slash;
+    }
+    mem_free(path);
+    return err;
+}
+
+static int take_lock(struct store *s, struct buf *ret_why) {
+    const struct env_files *files = s->dir.files;
+    int fd = store_file_open(&s->dir, "lock", O_RDWR | O_CREAT);
+    int err = fd < 0 ? fd : files->lock(files->ctx, fd);
+    if (err == -EAGAIN)
+        buf_printf(ret_why, "%s/lock: the log is in use by another process", s->dir.path);
+    else if (err < 0)
+        buf_printf(ret_why, "%s/lock: cannot be locked: %s", s->dir.path, strerror(-err));
+    if (err < 0 && fd >= 0)
+        files->close(files->ctx, fd);
+    if (err < 0)
+        return err;
+    s->lock_fd = fd;
+    return 0;
+}
+
+int store_open(const struct env_files *files, const struct wal_config *config,
+               const struct store_reader *reader, struct store **ret_store, struct buf *ret_why) {
+    struct store *s = mem_zalloc(sizeof *s);
+    s->dir = (struct store_dir){
+        .files = files, .path = mem_strdup(config->dir), .no_sync = config->no_sync};
+    int64_t max = config->segment_bytes > 0 ? config->segment_bytes : WAL_SEGMENT_BYTES_DEFAULT;
+    s->wal =
+        (struct wal){.dir = &s->dir, .max_bytes = (uint64_t)max, .salt = config->salt, .fd = -1};
+    s->snap.fd = -1;
+    s->lock_fd = -1;
+    int err = make_dirs(files, s->dir.path);
+    if (err < 0)
+        buf_printf(ret_why, "%s: cannot be made: %s", s->dir.path, strerror(-err));
+    if (err == 0)
+        err = take_lock(s, ret_why);
+    if (err == 0)
+        err = store_recover(s, reader, ret_why);
+    if (err < 0) {
+        store_close(s);
+        return err;
+    }
+    note_end(s);
+    *ret_store = s;
+    return 0;
+}
+
+void store_close(struct store *s) {
+    if (s == NULL)
+        return;
+    snap_writer_close(&s->snap, &s->dir);
+    wal_close(&s->wal);
+    wal_index_close(&s->index);
+    /* The lock goes with its file, and last: from here on another process may write. */
+    if (s->lock_fd >= 0)
+        s->dir.files->close(s->dir.files->ctx, s->lock_fd);
+    queue_drop(s, &s->waiting);
+    queue_drop(s, &s->running);
+    if (s->spare != NULL)
+        job_free(s->spare);
+    mem_free(s->dir.path);
+    mem_free(s);
+}
