@@ -37,7 +37,7 @@ static char *take_host(char **text) {
     } else {
         end = strchr(host, ':');
     }
-    if (!end || host[0] == 0)
+    if (!end || end == host || host[0] == 0)
         return NULL;
     *end = 0;
     *text = end + 1;
@@ -366,6 +366,11 @@ static int check_times(struct config_reader *r) {
 /* A single server stands alone: there is nobody to talk to, and no myid is asked for. */
 static int stand_alone(struct config_reader *r) {
     struct config *c = &r->config;
+    if (r->peer_type_observer) {
+        buf_printf(r->why, "%s:%d: peerType=observer needs an ensemble to observe: server.N lines",
+                   r->peer_type_place.file, r->peer_type_place.line);
+        return -EINVAL;
+    }
     int rc = c->server_count > 0 ? take_client_port(r, &c->servers[0]) : 0;
     if (c->server_count > 0) {
         mem_free(c->servers[0].host);
