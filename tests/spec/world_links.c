@@ -304,6 +304,12 @@ void world_advance(struct zab_world *w, int64_t ms) {
     }
 }
 
+void world_tick(struct zab_world *w, int64_t ms) {
+    w->now_ms += ms;
+    clocks_run(w);
+    world_links_reconnect(w);
+}
+
 uint8_t world_leader(const struct zab_world *w) {
     uint8_t best = 0;
     for (uint8_t id = 1; id < WORLD_IDS; id++) {

@@ -226,6 +226,8 @@ void world_unblock(struct zab_world *w); /* all */
 void world_settle(struct zab_world *w);
 bool world_step(struct zab_world *w); /* one round of settling; false: nothing can happen */
 void world_advance(struct zab_world *w, int64_t ms); /* settles at every moment on the way */
+/* Time goes on at once, and what is due is done; nothing is delivered and no disk works. */
+void world_tick(struct zab_world *w, int64_t ms);
 /* Until some server leads and serves; its id. Breaks the test when none does in `ms`. */
 uint8_t world_await_leader(struct zab_world *w, int64_t ms);
 uint8_t world_leader(const struct zab_world *w); /* the serving one of the newest epoch, or 0 */
