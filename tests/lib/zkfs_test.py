@@ -304,12 +304,12 @@ class Session:
     """One blocking session on one socket. Its methods raise ZkError, Lost or Refused."""
 
     def __init__(self, port, timeout_ms=10000, session_id=0, passwd=b"\0" * 16, last_zxid=0,
-                 socket_timeout=30.0):
+                 socket_timeout=30.0, host="127.0.0.1"):
         self.xid = 0
         self.zxid = last_zxid
         self.events = []
         try:
-            self.sock = socket.create_connection(("127.0.0.1", port), timeout=socket_timeout)
+            self.sock = socket.create_connection((host, port), timeout=socket_timeout)
         except OSError as e:
             raise Lost(str(e)) from e
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -381,6 +381,13 @@ class Session:
         data = None if length < 0 else body[4:4 + length]
         return data, stat_version(body[4 + max(length, 0):])
 
+    def get_with_mzxid(self, path):
+        """(data, version, mzxid)."""
+        body = self.call(GET, text(path) + b"\0")
+        length, = struct.unpack_from(">i", body)
+        stat = body[4 + max(length, 0):]
+        return None if length < 0 else body[4:4 + length], stat_version(stat), stat_mzxid(stat)
+
     def exists(self, path):
         try:
             self.call(EXISTS, text(path) + b"\0")
@@ -406,6 +413,11 @@ class Session:
     def close_session(self):
         self.call(CLOSE)
         self.sock.close()
+
+
+def stat_mzxid(stat):
+    """`mzxid` of an encoded Stat."""
+    return struct.unpack_from(">qq", stat)[1]
 
 
 def stat_version(stat):

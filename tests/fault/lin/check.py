@@ -13,9 +13,9 @@ import sessions
 class Result:
     def __init__(self, history):
         begun = time.monotonic()
-        self.violations, self.synced, self.keys = linear.check(history)
-        more, self.events, self.sessions = sessions.check(history)
-        self.violations += more
+        self.linear, self.synced, self.keys = linear.check(history)
+        self.sessions_found, self.events, self.sessions = sessions.check(history)
+        self.violations = self.linear + self.sessions_found
         self.operations = len(history.ops)
         self.unknown = sum(op.kind in h.WRITES and not op.known() for op in history.ops)
         self.found_done = sum(op.kind in h.WRITES and not op.known() and op.zxid is not None for op in history.ops)

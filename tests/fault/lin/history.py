@@ -9,7 +9,8 @@ order in which the one process that drove the clients saw them:
 An operation `o` stands where its answer came, or where its connection was lost (ERR is then ?, ENDED -). N counts
 the session's requests as they were issued. KIND is create, set, delete, get, exists, and sget, sexists: the same
 behind a sync, INVOKED being the sync's. Times are monotonic nanoseconds of one clock. `-` is nothing: no value, no
-expectation. FOUND is the value that was read; MZXID the znode's, HZXID the reply header's. WATCH is w where a
+expectation. FOUND is the value that was read; MZXID the znode's, HZXID the reply header's (a program in a mount knows neither, nor
+a version). WATCH is w where a
 one-shot watch was asked for. TYPE is ZooKeeper's: 1 created, 2 deleted, 3 changed.
 """
 

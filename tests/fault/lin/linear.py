@@ -26,7 +26,8 @@ def apply(op, state):
             return state is not None, state
         return state is None and op.version in (None, 0), (0, op.value)
     if op.kind in ("get", "sget"):
-        return (state is None if op.err else state == (op.version, op.found)), state
+        return (state is None if op.err else state is not None and state[1] == op.found and
+                op.version in (None, state[0])), state
     if op.kind in ("exists", "sexists"):
         return (state is None if op.err else state is not None and state[0] == op.version), state
     if op.err == h.NONODE:

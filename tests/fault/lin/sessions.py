@@ -48,7 +48,7 @@ def agreement(history):
     for op in history.ops:
         if not op.done():
             continue
-        if op.kind in h.WRITES:
+        if op.kind in h.WRITES and op.zxid is not None:
             other = writers.setdefault(op.zxid, op)
             if other is not op:
                 found.append("two writes have zxid %x: %s and %s" % (op.zxid, other, op))
@@ -122,6 +122,8 @@ class Session:
         """The state shown is that of self.seen or later."""
         timeline = self.timelines[op.key]
         if op.done():
+            if op.mzxid is None:
+                return
             newer = timeline.first_behind(op.mzxid)
             if newer is not None and newer[0] <= self.seen:
                 self.found.append("old state behind zxid %x (%s): %s, but %s was zxid %x" % (
