@@ -179,7 +179,7 @@ static bool call_refused(struct mem_files *f, int *ret_err) {
     return true;
 }
 
-/* The result of a call that has done its work. */
+/* The result of a call that has done its work, or found that there is none. */
 static int64_t call_done(struct mem_files *f, int64_t result) {
     if (f->fault_at != f->calls || f->fault != MEM_FAULT_CUT_AFTER)
         return result;
@@ -311,7 +311,7 @@ static int mem_rename(void *ctx, const char *from, const char *to) {
         return err;
     int inode = inode_of(f, from);
     if (inode < 0 || !parent_there(f, to))
-        return -ENOENT;
+        return (int)call_done(f, -ENOENT);
     int to_name = name_get(f, to);
     int from_name = name_find(f, from);
     f->names[to_name].dir = f->names[from_name].dir;
@@ -327,7 +327,7 @@ static int mem_unlink(void *ctx, const char *path) {
     if (call_refused(f, &err))
         return err;
     if (inode_of(f, path) < 0)
-        return -ENOENT;
+        return (int)call_done(f, -ENOENT);
     change_name(f, name_find(f, path), -1, ++f->changes);
     return (int)call_done(f, 0);
 }
@@ -338,9 +338,9 @@ static int mem_mkdir(void *ctx, const char *path, int mode) {
     if (call_refused(f, &err))
         return err;
     if (dir_there(f, path) || inode_of(f, path) >= 0)
-        return -EEXIST;
+        return (int)call_done(f, -EEXIST);
     if (!parent_there(f, path))
-        return -ENOENT;
+        return (int)call_done(f, -ENOENT);
     int name = name_get(f, path);
     f->names[name].dir = true;
     change_name(f, name, inode_new(f), ++f->changes);
@@ -353,7 +353,7 @@ static int mem_sync_dir(void *ctx, const char *path) {
     if (call_refused(f, &err))
         return err;
     if (!dir_there(f, path))
-        return -ENOENT;
+        return (int)call_done(f, -ENOENT);
     bool *keep = mem_zalloc(f->journal_count + 1);
     for (size_t i = 0; i < f->journal_count; i++) {
         const struct change *c = &f->journal[i];
@@ -376,7 +376,7 @@ static int mem_list(void *ctx, const char *path, void (*fn)(void *arg, const cha
     if (call_refused(f, &err))
         return err;
     if (!dir_there(f, path))
-        return -ENOENT;
+        return (int)call_done(f, -ENOENT);
     for (size_t i = 0; i < f->name_count; i++) {
         const char *slash = strrchr(f->names[i].path, '/');
         if (f->names[i].now >= 0 && in_dir(f->names[i].path, path))
@@ -394,7 +394,7 @@ static int mem_lock(void *ctx, int fd) {
     if (ino == NULL)
         return -EBADF;
     if (ino->lock >= 0 && ino->lock != fd)
-        return -EAGAIN;
+        return (int)call_done(f, -EAGAIN);
     ino->lock = fd;
     return (int)call_done(f, 0);
 }

@@ -7,11 +7,11 @@
 #include "common/mem.h"
 
 void world_init(struct world *w) {
-    *w = (struct world){.files = mem_files_new(), .payload_bytes = 40};
+    *w = (struct world){.files = mem_files_new(), .payload_bytes = 40, .salt = 4711};
 }
 
 void world_close(struct world *w) {
-    world_wal_close(w);
+    world_store_close(w);
     mem_files_free(w->files);
     buf_close(&w->why);
 }
@@ -19,7 +19,7 @@ void world_close(struct world *w) {
 void world_clone(const struct world *w, struct world *ret_clone) {
     *ret_clone = *w;
     ret_clone->files = mem_files_clone(w->files);
-    ret_clone->wal = NULL;
+    ret_clone->store = NULL;
     ret_clone->why = BUF_INIT;
 }
 
@@ -38,6 +38,8 @@ static void take(void *ctx, const struct log_record *r) {
     struct buf payload = BUF_INIT;
     bool known = i < w->appended && r->zxid == w->zxids[i];
     bool epoch = zxid_counter(r->zxid) == 0;
+    if (known && r->committed != (i > 2 ? w->zxids[i - 2] : 0))
+        known = false;
     if (known && !epoch) {
         fill_payload(&payload, i, w->payloads[i]);
         known = r->kind == LOG_TXN && (size_t)r->payload.len == payload.len &&
@@ -50,18 +52,25 @@ static void take(void *ctx, const struct log_record *r) {
     buf_close(&payload);
 }
 
+static void take_epoch(void *ctx, uint32_t accepted_epoch) {
+    struct world *w = ctx;
+    w->epoch = accepted_epoch;
+}
+
 int world_open(struct world *w) {
+    const struct store_reader reader = {.ctx = w, .epoch = take_epoch, .record = take};
     struct wal_config config = {
-        .dir = DIR, .segment_bytes = w->segment_bytes, .no_sync = w->no_sync, .salt = 4711};
+        .dir = DIR, .segment_bytes = w->segment_bytes, .no_sync = w->no_sync, .salt = w->salt};
     w->read = 0;
     w->wrong = false;
     buf_reset(&w->why);
-    return wal_open(mem_files_env(w->files), &config, take, w, &w->wal, &w->why);
+    const struct env_files *env = w->env != NULL ? w->env : mem_files_env(w->files);
+    return store_open(env, &config, &reader, &w->store, &w->why);
 }
 
-void world_wal_close(struct world *w) {
-    wal_close(w->wal);
-    w->wal = NULL;
+void world_store_close(struct world *w) {
+    store_close(w->store);
+    w->store = NULL;
 }
 
 void world_append(struct world *w, bool epoch) {
@@ -72,25 +81,43 @@ void world_append(struct world *w, bool epoch) {
     w->payloads[i] = w->payload_bytes;
     struct buf payload = BUF_INIT;
     struct log_record r = {.kind = LOG_EPOCH, .zxid = w->zxids[i], .payload = SLICE_NULL};
-    if (!epoch) {
+    r.committed = i > 2 ? w->zxids[i - 2] : 0;
+    if (epoch) {
+        w->asked = zxid_epoch(r.zxid);
+        store_save_epoch(w->store, w->asked);
+    } else {
         fill_payload(&payload, i, w->payload_bytes);
         r.kind = LOG_TXN;
         r.payload = (struct slice){payload.data, (int32_t)payload.len};
     }
-    wal_append(w->wal, &r);
+    store_append(w->store, &r);
     buf_close(&payload);
 }
 
+zxid_t world_sync_end(struct world *w) {
+    struct store_done done;
+    store_sync_end(w->store, &done);
+    if (done.epoch > 0)
+        w->promised = done.epoch;
+    return done.log_zxid;
+}
+
 int world_sync(struct world *w) {
-    CHECK(wal_pending(w->wal));
-    wal_sync_begin(w->wal);
-    int err = wal_sync_run(w->wal);
-    zxid_t durable = wal_sync_end(w->wal);
+    CHECK(store_pending(w->store));
+    store_sync_begin(w->store);
+    int err = store_sync_run(w->store);
+    zxid_t durable = world_sync_end(w);
     if (err < 0)
         return err;
-    CHECK(durable == w->zxids[w->appended - 1]);
+    CHECK(w->appended == 0 || durable == w->zxids[w->appended - 1]);
     w->durable = w->appended;
     return 0;
+}
+
+void world_promise(struct world *w, uint32_t epoch) {
+    w->asked = epoch;
+    store_save_epoch(w->store, epoch);
+    CHECK(world_sync(w) == 0);
 }
 
 void world_batch(struct world *w, size_t n) {
@@ -108,6 +135,8 @@ void world_check_history(const struct world *w) {
     CHECK(!w->wrong);
     CHECK(w->read <= w->appended);
     CHECK(w->read >= w->durable);
+    CHECK(w->epoch >= w->promised);
+    CHECK(w->epoch <= w->asked);
 }
 
 bool world_named_place(const struct world *w) {

@@ -5,24 +5,29 @@
 #define ZKFS_TESTS_UNIT_STORE_HARNESS_H
 
 #include "common/buf.h"
-#include "replica/store/wal.h"
+#include "replica/store/store.h"
 #include "tests/lib/mem_files.h"
 
 #define DIR "/data/log"
 
 struct world {
-    struct mem_files *files; /* owned */
-    struct wal *wal;         /* NULL while none is open */
+    struct mem_files *files;     /* owned */
+    struct store *store;         /* NULL while none is open */
+    const struct env_files *env; /* instead of files' own; NULL: that */
     int64_t segment_bytes;
+    uint64_t salt;
     bool no_sync;
     size_t appended;      /* records of the history so far */
     size_t durable;       /* of them, those that a sync has acknowledged */
     size_t payload_bytes; /* about, of each record to come */
     zxid_t zxids[4096];
     size_t payloads[4096];
+    uint32_t asked;    /* the greatest epoch that was to be promised */
+    uint32_t promised; /* and was acknowledged */
     /* What the last start read. */
     size_t read;
-    bool wrong; /* something else than the history */
+    uint32_t epoch; /* the promise */
+    bool wrong;     /* something else than the history */
     struct buf why;
 };
 
@@ -31,12 +36,16 @@ void world_close(struct world *w);
 /* w's disk and history with no log open; to be closed as well. */
 void world_clone(const struct world *w, struct world *ret_clone);
 
-/* wal_open: reads into `read` and `wrong`. */
+/* store_open: reads into `read`, `epoch` and `wrong`. */
 int world_open(struct world *w);
-void world_wal_close(struct world *w);
-/* The next record of the history: an epoch's beginning or a transaction. */
+void world_store_close(struct world *w);
+/* The next record of the history: an epoch's beginning, behind its promise, or a transaction. */
 void world_append(struct world *w, bool epoch);
 int world_sync(struct world *w);
+/* store_sync_end; the log's last durable zxid. */
+zxid_t world_sync_end(struct world *w);
+/* Promises an epoch, and nothing else. CHECKs that it worked. */
+void world_promise(struct world *w, uint32_t epoch);
 /* A batch of n records and its sync. CHECKs that it worked. */
 void world_batch(struct world *w, size_t n);
 /* Forgets what the history has behind the records that the last start read, and opens an epoch. */

@@ -1,13 +1,13 @@
 /* The log in fair weather, and when a call fails. */
-#include "replica/store/wal.h"
+#include "replica/store/store.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 
 #include "common/mem.h"
+#include "replica/store/store_file.h"
 #include "replica/store/wal_format.h"
-#include "replica/store/wal_recover.h"
 #include "tests/lib/unit.h"
 #include "tests/unit/store/harness.h"
 
@@ -21,7 +21,7 @@ static void setup(void) {
 static void teardown(void) { world_close(&w); }
 
 static void reopen(void) {
-    world_wal_close(&w);
+    world_store_close(&w);
     ck_assert_int_eq(world_open(&w), 0);
     world_check_history(&w);
 }
@@ -43,8 +43,8 @@ static int count_datasync(void *ctx, int fd) {
 START_TEST(a_new_log_is_empty_and_its_directories_are_made) {
     ck_assert_uint_eq(w.read, 0);
     ck_assert_uint_eq(w.why.len, 0);
-    ck_assert(!wal_pending(w.wal));
-    ck_assert_int_eq(wal_size_bytes(w.wal), 0);
+    ck_assert(!store_pending(w.store));
+    ck_assert_int_eq(store_size_bytes(w.store), 0);
     reopen();
 }
 END_TEST
@@ -66,7 +66,7 @@ END_TEST
 START_TEST(what_was_not_synced_is_lost_at_close) {
     world_batch(&w, 2);
     world_append(&w, false);
-    ck_assert(wal_pending(w.wal));
+    ck_assert(store_pending(w.store));
     reopen();
     ck_assert_uint_eq(w.read, 2);
 }
@@ -105,12 +105,12 @@ START_TEST(a_batch_longer_than_a_write_is_acknowledged_as_one) {
 END_TEST
 
 START_TEST(a_batch_costs_one_datasync) {
-    world_wal_close(&w);
+    world_store_close(&w);
     counted = mem_files_env(w.files);
     counting = *counted;
     counting.datasync = count_datasync;
-    struct wal_config config = {.dir = DIR};
-    ck_assert_int_eq(wal_open(&counting, &config, NULL, NULL, &w.wal, &w.why), 0);
+    w.env = &counting;
+    ck_assert_int_eq(world_open(&w), 0);
     world_batch(&w, 1);
     datasyncs = 0;
     for (int i = 0; i < 10; i++)
@@ -121,13 +121,13 @@ END_TEST
 
 START_TEST(what_is_appended_during_a_sync_belongs_to_the_next) {
     world_append(&w, true);
-    wal_sync_begin(w.wal);
-    ck_assert(!wal_pending(w.wal));
+    store_sync_begin(w.store);
+    ck_assert(!store_pending(w.store));
     world_append(&w, false);
     world_append(&w, false);
-    ck_assert_int_eq(wal_sync_run(w.wal), 0);
-    ck_assert_int_eq(wal_sync_end(w.wal), w.zxids[0]);
-    ck_assert(wal_pending(w.wal));
+    ck_assert_int_eq(store_sync_run(w.store), 0);
+    ck_assert_int_eq(world_sync_end(&w), w.zxids[0]);
+    ck_assert(store_pending(w.store));
     ck_assert_int_eq(world_sync(&w), 0);
     reopen();
     ck_assert_uint_eq(w.read, 3);
@@ -136,15 +136,15 @@ END_TEST
 
 START_TEST(a_small_log_takes_little_space_and_is_allocated_ahead) {
     world_batch(&w, 1);
-    int64_t first = wal_size_bytes(w.wal);
+    int64_t first = store_size_bytes(w.store);
     ck_assert_int_ge(first, 4096);
     ck_assert_int_le(first, 64 << 10);
     for (int i = 0; i < 20; i++)
         world_batch(&w, 5);
-    ck_assert_int_eq(wal_size_bytes(w.wal), first);
+    ck_assert_int_eq(store_size_bytes(w.store), first);
     w.payload_bytes = 64 << 10;
     world_batch(&w, 100);
-    int64_t grown = wal_size_bytes(w.wal);
+    int64_t grown = store_size_bytes(w.store);
     ck_assert_int_ge(grown, 100 * (64 << 10));
     ck_assert_int_le(grown, 100 * (65 << 10) + (2 << 20));
     reopen();
@@ -158,7 +158,7 @@ START_TEST(a_full_segment_is_followed_by_a_new_one_named_after_its_first_zxid) {
         world_batch(&w, 4);
     char name[WAL_NAME_BYTES];
     wal_segment_name(w.zxids[0], name);
-    char *path = wal_path(DIR, name);
+    char *path = store_file_path(DIR, name);
     size_t size = 0;
     ck_assert_ptr_nonnull(mem_files_bytes(w.files, path, &size));
     mem_free(path);
@@ -176,10 +176,10 @@ START_TEST(a_full_segment_is_followed_by_a_new_one_named_after_its_first_zxid) {
 END_TEST
 
 START_TEST(a_second_process_is_kept_out_while_the_first_lives) {
-    struct wal *other = NULL;
+    struct store *other = NULL;
     struct wal_config config = {.dir = DIR};
-    ck_assert_int_eq(wal_open(mem_files_env(w.files), &config, NULL, NULL, &other, &w.why),
-                     -EAGAIN);
+    struct store_reader reader = {0};
+    ck_assert_int_eq(store_open(mem_files_env(w.files), &config, &reader, &other, &w.why), -EAGAIN);
     ck_assert_ptr_null(other);
     ck_assert(why_has("in use by another process"));
     world_batch(&w, 2);
@@ -193,9 +193,9 @@ START_TEST(a_failed_write_makes_the_log_dead_for_ever) {
     world_append(&w, false);
     ck_assert_int_eq(world_sync(&w), -ENOSPC);
     world_append(&w, false);
-    wal_sync_begin(w.wal);
-    ck_assert_int_eq(wal_sync_run(w.wal), -ENOSPC);
-    ck_assert_int_eq(wal_sync_end(w.wal), w.zxids[1]);
+    store_sync_begin(w.store);
+    ck_assert_int_eq(store_sync_run(w.store), -ENOSPC);
+    ck_assert_int_eq(world_sync_end(&w), w.zxids[1]);
     reopen();
     ck_assert_uint_eq(w.read, 2);
 }
@@ -208,10 +208,10 @@ START_TEST(a_failed_sync_is_not_tried_again) {
     ck_assert_int_eq(world_sync(&w), -EIO);
     uint64_t calls = mem_files_calls(w.files);
     world_append(&w, false);
-    ck_assert(!wal_pending(w.wal));
-    wal_sync_begin(w.wal);
-    ck_assert_int_eq(wal_sync_run(w.wal), -EIO);
-    ck_assert_int_eq(wal_sync_end(w.wal), w.zxids[1]);
+    ck_assert(!store_pending(w.store));
+    store_sync_begin(w.store);
+    ck_assert_int_eq(store_sync_run(w.store), -EIO);
+    ck_assert_int_eq(world_sync_end(&w), w.zxids[1]);
     ck_assert_uint_eq(mem_files_calls(w.files), calls);
 }
 END_TEST
@@ -223,7 +223,7 @@ START_TEST(a_batch_whose_sync_failed_and_that_a_start_read_is_durable_then) {
     ck_assert_int_eq(world_sync(&w), -EIO);
     reopen();
     ck_assert_uint_eq(w.read, 3);
-    world_wal_close(&w);
+    world_store_close(&w);
     mem_files_power_cut(w.files, MEM_CUT_LOSE, 0);
     ck_assert_int_eq(world_open(&w), 0);
     world_check_history(&w);
@@ -238,7 +238,7 @@ START_TEST(without_sync_nothing_is_synced) {
         world_batch(&w, 3);
     reopen();
     ck_assert_uint_eq(w.read, 15);
-    world_wal_close(&w);
+    world_store_close(&w);
     mem_files_power_cut(w.files, MEM_CUT_LOSE, 0);
     w.durable = 0;
     ck_assert_int_eq(world_open(&w), 0);

@@ -37,7 +37,7 @@ static bool write_batches(struct world *w, size_t count) {
 static bool script(struct world *w) {
     if (!write_batches(w, BATCHES))
         return false;
-    world_wal_close(w);
+    world_store_close(w);
     if (world_open(w) < 0)
         return false;
     world_continue(w);
@@ -61,7 +61,7 @@ static void check_goes_on(struct world *w) {
     w->durable = read;
     ck_assert(batch(w, 2, 900));
     ck_assert(batch(w, 1, 30));
-    world_wal_close(w);
+    world_store_close(w);
     restart(w);
     ck_assert_uint_eq(w->read, read + 4);
 }
@@ -69,7 +69,7 @@ static void check_goes_on(struct world *w) {
 /* What a start read is served; so it must be there after the next power cut as well. */
 static void check_read_is_durable(struct world *w) {
     size_t read = w->read;
-    world_wal_close(w);
+    world_store_close(w);
     mem_files_power_cut(w->files, MEM_CUT_LOSE, 0);
     w->durable = read;
     restart(w);
@@ -106,7 +106,7 @@ static bool run_with_fault(struct world *w, bool script_fn(struct world *w), uin
     bool passed = script_fn(w);
     ck_assert(passed || mem_files_fault_happened(w->files));
     bool happened = mem_files_fault_happened(w->files);
-    world_wal_close(w);
+    world_store_close(w);
     return happened;
 }
 
@@ -163,7 +163,7 @@ static bool cut_the_start(const struct world *cut, uint64_t n, enum mem_fault fa
     int err = world_open(&w);
     bool happened = mem_files_fault_happened(w.files);
     ck_assert(err == 0 || happened);
-    world_wal_close(&w);
+    world_store_close(&w);
     mem_files_power_cut(w.files, seed % 4 < 2 ? MEM_CUT_TEAR : MEM_CUT_LOSE, seed);
     restart(&w);
     check_goes_on(&w);

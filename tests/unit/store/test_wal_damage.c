@@ -82,7 +82,7 @@ static void check_goes_on(struct world *c) {
     size_t read = c->read;
     world_continue(c);
     world_batch(c, 3);
-    world_wal_close(c);
+    world_store_close(c);
     ck_assert_int_eq(world_open(c), 0);
     world_check_history(c);
     ck_assert_uint_eq(c->read, read + 4);
@@ -102,7 +102,7 @@ static enum verdict flip(uint64_t bit) {
 START_TEST(a_bit_flipped_at_random_gives_the_history_or_a_refusal) {
     write_history();
     struct place places[512];
-    world_wal_close(&w);
+    world_store_close(&w);
     size_t n = find_places(world_segment(&w, 0), places, 512);
     uint64_t end = places[n - 1].at + places[n - 1].size_bytes;
     uint64_t seed = 12345;
@@ -119,7 +119,7 @@ END_TEST
 START_TEST(a_bit_flipped_in_any_place_of_any_frame_is_found) {
     write_history();
     struct place places[512];
-    world_wal_close(&w);
+    world_store_close(&w);
     size_t n = find_places(world_segment(&w, 0), places, 512);
     for (size_t i = 0; i < n; i++) {
         const uint64_t spots[] = {0, 7, 8, 11, 12, 15, 16, places[i].size_bytes - 1};
@@ -135,7 +135,7 @@ END_TEST
 START_TEST(a_bit_flipped_in_the_last_acknowledged_record_is_refused) {
     write_history();
     struct place places[512];
-    world_wal_close(&w);
+    world_store_close(&w);
     size_t n = find_places(world_segment(&w, 0), places, 512);
     struct place last = places[n - 2];
     for (uint64_t bit = 0; bit < last.size_bytes * 8; bit++)
@@ -145,7 +145,7 @@ END_TEST
 
 START_TEST(a_bit_flipped_in_the_header_is_refused) {
     write_history();
-    world_wal_close(&w);
+    world_store_close(&w);
     for (uint64_t bit = 0; bit < WAL_HEADER_BYTES * 8; bit++)
         ck_assert_int_eq(flip(bit), REFUSED);
 }
@@ -154,7 +154,7 @@ END_TEST
 START_TEST(a_bit_flipped_in_the_zero_tail_loses_nothing) {
     write_history();
     struct place places[512];
-    world_wal_close(&w);
+    world_store_close(&w);
     size_t size = 0;
     ck_assert_ptr_nonnull(mem_files_bytes(w.files, world_segment(&w, 0), &size));
     size_t n = find_places(world_segment(&w, 0), places, 512);
@@ -167,7 +167,7 @@ END_TEST
 
 START_TEST(a_refused_log_is_not_touched) {
     write_history();
-    world_wal_close(&w);
+    world_store_close(&w);
     const char *path = world_segment(&w, 0);
     mem_files_flip_bit(w.files, path, 8 * 200);
     size_t size = 0;
@@ -205,7 +205,7 @@ START_TEST(a_log_cut_at_every_byte_of_its_last_batch_gives_what_is_before) {
     write_history();
     size_t before = w.appended - 9;
     struct place places[512];
-    world_wal_close(&w);
+    world_store_close(&w);
     size_t n = find_places(world_segment(&w, 0), places, 512);
     struct place mark = places[n - 1];
     ck_assert(mark.mark);
@@ -223,7 +223,7 @@ END_TEST
 
 START_TEST(what_was_cut_is_said) {
     world_batch(&w, 5);
-    world_wal_close(&w);
+    world_store_close(&w);
     struct place places[16];
     const char *path = world_segment(&w, 0);
     size_t n = find_places(path, places, 16);
@@ -233,7 +233,7 @@ START_TEST(what_was_cut_is_said) {
     ck_assert_uint_eq(w.read, 4);
     ck_assert(world_named_place(&w));
     ck_assert_ptr_nonnull(memmem(w.why.data, w.why.len, "cut 20 bytes", 12));
-    world_wal_close(&w);
+    world_store_close(&w);
     ck_assert_int_eq(world_open(&w), 0);
     ck_assert_uint_eq(w.why.len, 0);
 }
@@ -241,7 +241,7 @@ END_TEST
 
 START_TEST(intact_records_behind_which_the_mark_is_torn_are_kept) {
     world_batch(&w, 5);
-    world_wal_close(&w);
+    world_store_close(&w);
     struct place places[16];
     const char *path = world_segment(&w, 0);
     size_t n = find_places(path, places, 16);
@@ -261,7 +261,7 @@ START_TEST(a_sector_that_reads_as_zeros_in_the_last_batch_is_torn_and_in_an_earl
     uint8_t zeros[WAL_SECTOR_BYTES] = {0};
     struct world c;
     world_clone(&w, &c);
-    world_wal_close(&w);
+    world_store_close(&w);
     mem_files_put(c.files, world_segment(&c, 0), in_first / 512 * 512, zeros, sizeof zeros);
     ck_assert_int_eq(start(&c), REFUSED);
     world_close(&c);
@@ -280,7 +280,7 @@ START_TEST(a_torn_last_batch_does_not_hide_a_broken_mark_before_it) {
     world_batch(&w, 2);
     w.payload_bytes = 3000;
     world_batch(&w, 2);
-    world_wal_close(&w);
+    world_store_close(&w);
     struct place places[16];
     const char *path = world_segment(&w, 0);
     ck_assert_uint_eq(find_places(path, places, 16), 6);
@@ -298,12 +298,12 @@ START_TEST(data_full_of_zeros_does_not_make_damage_look_torn) {
     static const uint8_t zeros[8192];
     struct log_record txn = {.kind = LOG_TXN, .zxid = zxid_make(1, 1)};
     txn.payload = (struct slice){zeros, sizeof zeros};
-    wal_append(w.wal, &epoch);
-    wal_append(w.wal, &txn);
-    wal_sync_begin(w.wal);
-    ck_assert_int_eq(wal_sync_run(w.wal), 0);
-    wal_sync_end(w.wal);
-    world_wal_close(&w);
+    store_append(w.store, &epoch);
+    store_append(w.store, &txn);
+    store_sync_begin(w.store);
+    ck_assert_int_eq(store_sync_run(w.store), 0);
+    world_sync_end(&w);
+    world_store_close(&w);
     for (uint64_t at = WAL_HEADER_BYTES; at < WAL_HEADER_BYTES + sizeof zeros; at += 61) {
         struct world c;
         world_clone(&w, &c);
@@ -318,7 +318,7 @@ START_TEST(a_frame_in_another_place_is_no_frame) {
     world_batch(&w, 1);
     for (int i = 0; i < 6; i++)
         world_batch(&w, 2);
-    world_wal_close(&w);
+    world_store_close(&w);
     struct place places[64];
     const char *path = world_segment(&w, 0);
     size_t n = find_places(path, places, 64);
@@ -336,11 +336,11 @@ END_TEST
 
 START_TEST(damage_in_any_segment_but_the_last_is_refused) {
     w.segment_bytes = 4096;
-    world_wal_close(&w);
+    world_store_close(&w);
     ck_assert_int_eq(world_open(&w), 0);
     for (int i = 0; i < 60; i++)
         world_batch(&w, 4);
-    world_wal_close(&w);
+    world_store_close(&w);
     for (size_t s = 1; s < 4; s++) {
         struct place places[128];
         const char *path = world_segment(&w, s);
@@ -363,7 +363,7 @@ END_TEST
 
 START_TEST(a_torn_first_batch_needs_the_seal_before_it) {
     w.segment_bytes = 4096;
-    world_wal_close(&w);
+    world_store_close(&w);
     ck_assert_int_eq(world_open(&w), 0);
     for (int i = 0; i < 30; i++)
         world_batch(&w, 4);
@@ -371,7 +371,7 @@ START_TEST(a_torn_first_batch_needs_the_seal_before_it) {
     world_batch(&w, 1);
     size_t before = w.appended;
     world_batch(&w, 1);
-    world_wal_close(&w);
+    world_store_close(&w);
     mem_files_cut(w.files, world_segment(&w, 0), WAL_HEADER_BYTES + 1000);
     w.durable = before;
     struct world c;
@@ -389,11 +389,11 @@ END_TEST
 
 START_TEST(a_lost_last_segment_is_missed_by_the_seal_before_it) {
     w.segment_bytes = 4096;
-    world_wal_close(&w);
+    world_store_close(&w);
     ck_assert_int_eq(world_open(&w), 0);
     for (int i = 0; i < 60; i++)
         world_batch(&w, 4);
-    world_wal_close(&w);
+    world_store_close(&w);
     char *path = mem_files_last(w.files, DIR, "log.", 0);
     mem_files_remove(w.files, path);
     ck_assert_int_eq(start(&w), REFUSED);

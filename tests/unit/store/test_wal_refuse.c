@@ -1,5 +1,5 @@
 /* What a start refuses, and that it says where. */
-#include "replica/store/wal.h"
+#include "replica/store/store.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,15 +21,15 @@ static void setup(void) {
 static void teardown(void) { world_close(&w); }
 
 static void reopen(void) {
-    world_wal_close(&w);
+    world_store_close(&w);
     ck_assert_int_eq(world_open(&w), 0);
     world_check_history(&w);
 }
 
 static void refused(int err) {
-    world_wal_close(&w);
+    world_store_close(&w);
     ck_assert_int_eq(world_open(&w), err);
-    ck_assert_ptr_null(w.wal);
+    ck_assert_ptr_null(w.store);
     ck_assert(world_named_place(&w));
 }
 
@@ -37,17 +37,17 @@ static bool why_has(const char *text) {
     return memmem(w.why.data, w.why.len, text, strlen(text)) != NULL;
 }
 
-static void ignore_record(void *ctx, const struct log_record *r) {}
-
 /* Puts a frame with this body behind the log's end, and with `mark` a persist mark behind it. */
 static void forge(uint32_t magic, const void *body, size_t n, const struct wal_mark *mark) {
-    world_wal_close(&w);
-    struct wal_end end;
+    world_store_close(&w);
+    struct store_dir dir = {.files = mem_files_env(w.files), .path = DIR, .no_sync = true};
+    struct wal_recovery rec;
     struct buf why = BUF_INIT;
     struct buf b = BUF_INIT;
-    const struct env_files *e = mem_files_env(w.files);
-    ck_assert_int_eq(wal_recover(e, DIR, true, ignore_record, NULL, &end, &why), 0);
-    e->close(e->ctx, end.fd);
+    wal_recovery_init(&rec, &dir, NULL, &why);
+    ck_assert_int_eq(wal_recovery_read(&rec, 0, 0, NULL, NULL, NULL), 0);
+    struct wal_end end = rec.end;
+    wal_recovery_close(&rec);
     size_t at = wal_frame_begin(&b, magic);
     buf_put(&b, body, n);
     wal_frame_end(&b, at);
@@ -68,10 +68,10 @@ static void forge(uint32_t magic, const void *body, size_t n, const struct wal_m
 static void append_zxid(enum log_kind kind, zxid_t zxid) {
     struct log_record r = {.kind = kind, .zxid = zxid};
     r.payload = kind == LOG_TXN ? (struct slice){(const uint8_t *)"x", 1} : SLICE_NULL;
-    wal_append(w.wal, &r);
-    wal_sync_begin(w.wal);
-    ck_assert_int_eq(wal_sync_run(w.wal), 0);
-    wal_sync_end(w.wal);
+    store_append(w.store, &r);
+    store_sync_begin(w.store);
+    ck_assert_int_eq(store_sync_run(w.store), 0);
+    world_sync_end(&w);
 }
 
 START_TEST(a_record_that_cannot_be_decoded_is_refused) {
@@ -120,6 +120,7 @@ START_TEST(an_epochs_record_with_a_counter_is_refused) {
 END_TEST
 
 START_TEST(a_log_that_does_not_begin_with_an_epoch_is_refused) {
+    world_promise(&w, 1);
     append_zxid(LOG_TXN, zxid_make(1, 1));
     refused(-EBADMSG);
     ck_assert(why_has("does not begin with an epoch"));
@@ -130,7 +131,7 @@ START_TEST(epochs_may_be_left_out) {
     world_batch(&w, 2);
     append_zxid(LOG_EPOCH, zxid_make(7, 0));
     append_zxid(LOG_TXN, zxid_make(7, 1));
-    world_wal_close(&w);
+    world_store_close(&w);
     ck_assert_int_eq(world_open(&w), 0);
     ck_assert_uint_eq(w.read, 4);
 }
@@ -175,7 +176,7 @@ static void many_segments(void) {
     reopen();
     for (int i = 0; i < 60; i++)
         world_batch(&w, 4);
-    world_wal_close(&w);
+    world_store_close(&w);
 }
 
 START_TEST(a_missing_segment_is_refused_by_its_name) {
@@ -198,7 +199,7 @@ START_TEST(a_missing_first_segment_is_refused) {
     many_segments();
     char name[WAL_NAME_BYTES];
     wal_segment_name(w.zxids[0], name);
-    char *path = wal_path(DIR, name);
+    char *path = store_file_path(DIR, name);
     mem_files_remove(w.files, path);
     mem_free(path);
     refused(-EBADMSG);
@@ -217,7 +218,7 @@ END_TEST
 
 START_TEST(the_only_segment_under_another_name_is_refused) {
     world_batch(&w, 3);
-    world_wal_close(&w);
+    world_store_close(&w);
     mem_files_move(w.files, DIR "/log.0000000100000000", DIR "/log.0000000200000000");
     refused(-EBADMSG);
     ck_assert(why_has("another name"));
@@ -225,6 +226,7 @@ START_TEST(the_only_segment_under_another_name_is_refused) {
 END_TEST
 
 START_TEST(a_segment_whose_first_record_is_not_the_one_of_its_name_is_refused) {
+    world_promise(&w, 1);
     struct wal_header h = {.version = WAL_VERSION, .first_zxid = zxid_make(1, 0)};
     uint8_t bytes[WAL_HEADER_BYTES];
     uint64_t identity = wal_header_encode(&h, bytes);
@@ -250,9 +252,8 @@ START_TEST(a_segment_of_another_log_is_refused) {
     struct world other;
     world_init(&other);
     other.segment_bytes = 4096;
-    struct wal_config config = {.dir = DIR, .segment_bytes = 4096, .salt = 8};
-    ck_assert_int_eq(
-        wal_open(mem_files_env(other.files), &config, NULL, NULL, &other.wal, &other.why), 0);
+    other.salt = 8000;
+    ck_assert_int_eq(world_open(&other), 0);
     for (int i = 0; i < 60; i++)
         world_batch(&other, 4);
     char *path = mem_files_last(w.files, DIR, "log.", 2);
@@ -284,7 +285,7 @@ START_TEST(an_error_while_opening_says_what_failed_and_leaves_the_log) {
     w.segment_bytes = 4096;
     bool failed = true;
     for (uint64_t n = 1; failed; n++) {
-        world_wal_close(&w);
+        world_store_close(&w);
         mem_files_kill(w.files);
         mem_files_fault(w.files, n, MEM_FAULT_ERROR, -EMFILE);
         int err = world_open(&w);
@@ -294,7 +295,7 @@ START_TEST(an_error_while_opening_says_what_failed_and_leaves_the_log) {
             ck_assert_uint_gt(w.why.len, 0);
         }
     }
-    ck_assert_ptr_nonnull(w.wal);
+    ck_assert_ptr_nonnull(w.store);
     world_check_history(&w);
     ck_assert_uint_eq(w.read, 3);
 }
