@@ -1,14 +1,20 @@
 /* Proposing and committing: the way from a prepared transaction through zab into the tree, and what
- * follows from it: watch events, then the answer, then what waited behind it. */
+ * follows from it: watch events, then the answer, then what waited behind it. The same on every
+ * server of the ensemble; only the leader has the transaction in memory still. */
 #include "replica/server/core.h"
 
 #include "common/check.h"
 #include "common/mem.h"
 #include "replica/server/connect.h"
+#include "replica/server/learners.h"
 #include "replica/server/limits.h"
 #include "replica/server/order.h"
+#include "replica/server/peer.h"
 #include "replica/server/prep.h"
 #include "replica/server/reply.h"
+#include "replica/server/role.h"
+#include "replica/server/snap_flow.h"
+#include "replica/server/sync.h"
 
 zxid_t core_last_zxid(const struct replica *r) { return tree_last_zxid(r->tree); }
 
@@ -30,28 +36,48 @@ static struct blob *encode_or_refuse(struct replica *r, struct txn **t) {
     return txn_encode(refused);
 }
 
-void core_propose(struct replica *r, struct txn *take_txn, struct request *request) {
+void core_propose(struct replica *r, struct txn *take_txn) {
     struct txn *t = take_txn;
     t->time_ms = r->wall_ms;
     struct blob *payload = encode_or_refuse(r, &t);
     t->zxid = zab_propose(r->zab, payload);
     struct inflight *f = mem_alloc(sizeof *f);
-    *f = (struct inflight){.txn = t, .request = request};
+    *f = (struct inflight){.txn = t};
     if (r->inflight_last)
         r->inflight_last->next = f;
     else
         r->inflight_first = f;
     r->inflight_last = f;
-    r->inflight_count++;
-    if (request)
-        request->state = REQUEST_PROPOSED;
 }
 
+static struct txn *inflight_pop(struct replica *r) {
+    struct inflight *f = r->inflight_first;
+    struct txn *t = f->txn;
+    r->inflight_first = f->next;
+    if (!f->next)
+        r->inflight_last = NULL;
+    mem_free(f);
+    return t;
+}
+
+void core_forget_inflight(struct replica *r) {
+    while (r->inflight_first)
+        txn_free(inflight_pop(r));
+}
+
+/* A session that is there already has moved: to the server that asked, with a timeout of its own
+ * (connect.h). */
 static void apply_create_session(struct replica *r, const struct txn *txn) {
     struct session *s = session_find(&r->sessions, txn->session_id);
     if (!s)
         s = session_add(&r->sessions, txn->session_id, txn->timeout_ms);
-    connect_created(r, s);
+    if (!s->committed)
+        s->retries = txn->retries;
+    s->committed = true;
+    s->proposed = false;
+    s->timeout_ms = txn->timeout_ms;
+    if (r->leading && !s->closing)
+        expiry_touch(&r->sessions, s);
 }
 
 static void apply_close_session(struct replica *r, const struct txn *txn) {
@@ -63,7 +89,9 @@ static void apply_close_session(struct replica *r, const struct txn *txn) {
     session_remove(&r->sessions, s);
 }
 
-bool core_apply(struct replica *r, const struct txn *txn, struct tree_changes *ret_changes) {
+/* A committed transaction goes into the tree and the sessions. False when it does not fit the tree
+ * (tree_broken): then the process is told to stop, and nobody may be answered. */
+static bool apply(struct replica *r, const struct txn *txn, struct tree_changes *ret_changes) {
     switch (txn->type) {
     case TXN_CREATE_SESSION:
         apply_create_session(r, txn);
@@ -73,6 +101,7 @@ bool core_apply(struct replica *r, const struct txn *txn, struct tree_changes *r
         break;
     case TXN_ENSEMBLE:
         sessions_set_secret(&r->sessions, txn->secret);
+        peer_secret_known(r);
         break;
     case TXN_OPS:
     case TXN_ERROR:
@@ -99,103 +128,155 @@ static void fire_watches(struct replica *r) {
     }
 }
 
-/* From here on clients are served: every session gets its whole timeout again, for nobody could
- * touch it while this server did not serve. */
-static void begin_serving(struct replica *r) {
-    r->serving = true;
-    sessions_begin_ids(&r->sessions, r->wall_ms);
-    for (struct session *s = r->sessions.all; s; s = s->next) {
-        expiry_touch(&r->sessions, s);
-        pending_load_owner(r->pending, s->id);
-    }
-    out_text(&r->out, UPD_NOTE, 0, LOG_INFO,
-             "this replica leads epoch=%u sessions=%llu znodes=%llu",
-             zxid_epoch(zab_last_zxid(r->zab)), (unsigned long long)r->sessions.count,
-             (unsigned long long)tree_znode_count(r->tree));
+/* What the session of a transaction has to do with this server, before it is applied. */
+struct concern {
+    struct conn *conn; /* its client's, or NULL */
+    conn_id_t conn_id;
+    struct request *request; /* that it answers, or NULL */
+    bool moves;              /* the session is there already */
+    bool keeps_results;
+};
+
+static struct concern find_concern(struct replica *r, const struct txn *txn) {
+    struct concern found = {0};
+    struct session *s = txn->session_id ? session_find(&r->sessions, txn->session_id) : NULL;
+    if (!s)
+        return found;
+    found.moves = txn->type == TXN_CREATE_SESSION && s->committed;
+    found.keeps_results = s->retries;
+    found.conn = s->conn;
+    found.conn_id = s->conn ? s->conn->id : 0;
+    if (s->conn)
+        found.request = order_match(s->conn, txn, found.moves);
+    return found;
 }
 
-static void propose_secret(struct replica *r) {
-    struct txn *t = txn_new(TXN_ENSEMBLE, 0);
-    t->secret = blob_new(r->random, SESSION_SECRET_BYTES);
-    core_propose(r, t, NULL);
+static void keep_result(struct replica *r, const struct txn *txn) {
+    struct session *s = session_find(&r->sessions, txn->session_id);
+    if (s)
+        retry_record(&s->results, txn, &r->changes);
 }
 
-static void core_established(struct replica *r) {
-    if (!r->sessions.has_secret)
-        propose_secret(r);
-    else if (!r->serving)
-        begin_serving(r);
-    order_release(r);
-}
-
-static struct inflight *inflight_pop(struct replica *r, zxid_t zxid) {
-    struct inflight *f = r->inflight_first;
-    CHECK(f);
-    CHECK(f->txn->zxid == zxid);
-    r->inflight_first = f->next;
-    if (!f->next)
-        r->inflight_last = NULL;
-    r->inflight_count--;
-    return f;
-}
-
-static void core_commit(struct replica *r, zxid_t zxid) {
-    struct inflight *f = inflight_pop(r, zxid);
-    const struct txn *txn = f->txn;
-    struct session *s =
-        txn->type == TXN_CLOSE_SESSION ? session_find(&r->sessions, txn->session_id) : NULL;
-    conn_id_t closed = s && s->conn ? s->conn->id : 0;
-    bool applied = core_apply(r, txn, &r->changes);
-    struct request *q = f->request;
-    if (q && !q->conn) {
-        request_free(q);
-        q = NULL;
-    }
-    if (!applied) {
-        if (q)
-            q->state = REQUEST_WAITING; /* its queue owns it again, and frees it */
-        txn_free(f->txn);
-        mem_free(f);
+/* The answer; or the end of a connection whose session has ended or moved without its asking. */
+static void answer(struct replica *r, const struct concern *about, const struct txn *txn) {
+    if (about->request) {
+        reply_committed(r, about->request, txn, &r->changes);
         return;
     }
-    pending_release(r->pending, txn);
-    fire_watches(r);
-    if (q)
-        reply_committed(r, q, txn, &r->changes);
-    /* A session that ended without its client's asking takes its connection along. */
-    struct conn *c = closed && !q ? conn_find(&r->conns, closed) : NULL;
-    if (c)
-        core_close_conn(r, c, "its session has expired session=0x%llx",
-                        (unsigned long long)txn->session_id);
-    if (txn->type == TXN_ENSEMBLE && !r->serving)
-        begin_serving(r);
-    txn_free(f->txn);
-    mem_free(f);
-    order_markers(r);
+    struct conn *c = about->conn_id ? conn_find(&r->conns, about->conn_id) : NULL;
+    if (!c)
+        return;
+    if (txn->type == TXN_CLOSE_SESSION)
+        connect_ended(r, c, txn->session_id);
+    else if (about->moves)
+        connect_moved(r, c, txn);
 }
 
-static void core_append(struct replica *r, enum log_kind kind, zxid_t zxid, struct slice payload) {
-    out_log_append(&r->out, &(struct log_record){kind, zxid, payload});
+static void commit_txn(struct replica *r, const struct txn *txn) {
+    struct concern about = find_concern(r, txn);
+    bool wanted = about.request || about.keeps_results || watch_count(r->watches) > 0;
+    if (!apply(r, txn, wanted ? &r->changes : NULL))
+        return;
+    if (r->leading)
+        pending_release(r->pending, txn);
+    if (wanted)
+        fire_watches(r);
+    if (about.keeps_results)
+        keep_result(r, txn);
+    answer(r, &about, txn);
+    if (txn->type == TXN_ENSEMBLE)
+        role_secret_known(r);
+}
+
+static void core_commit(struct replica *r, const struct zab_output *o) {
+    if (o->kind == ZAB_EPOCH)
+        return;
+    struct txn *txn;
+    if (r->inflight_first && r->inflight_first->txn->zxid == o->zxid)
+        txn = inflight_pop(r);
+    else
+        txn = txn_decode(blob_slice(o->payload), o->zxid);
+    if (!txn || (txn->type == TXN_ENSEMBLE && txn->secret->len > SESSION_SECRET_MAX)) {
+        txn_free(txn);
+        core_stop(r, "the log has a record that is no transaction zxid=0x%llx",
+                  (unsigned long long)o->zxid);
+        return;
+    }
+    commit_txn(r, txn);
+    txn_free(txn);
+    if (r->stopped)
+        return;
+    if (r->waiting)
+        connect_waiting(r);
+    sync_run(r);
+}
+
+static void core_append(struct replica *r, const struct zab_output *o) {
+    struct log_record rec = {.kind = o->kind == ZAB_EPOCH ? LOG_EPOCH : LOG_TXN,
+                             .zxid = o->zxid,
+                             .committed = o->committed,
+                             .payload = o->payload ? blob_slice(o->payload) : SLICE_NULL};
+    out_log_append(&r->out, &rec);
+}
+
+static void core_note(struct replica *r, const struct zab_output *o) {
+    out_text(&r->out, UPD_NOTE, 0, LOG_INFO, "%s peer=%u zxid=0x%llx", o->text, o->peer,
+             (unsigned long long)o->zxid);
+}
+
+static void carry_out(struct replica *r, const struct zab_output *o) {
+    switch (o->type) {
+    case ZAB_SEND:
+        peer_send(r, o->peer, o->msg);
+        break;
+    case ZAB_DROP:
+        peer_drop(r, o->peer, o->text);
+        break;
+    case ZAB_SAVE_EPOCH:
+        out_job(&r->out, (struct update){.type = UPD_SAVE_EPOCH, .epoch = o->epoch});
+        break;
+    case ZAB_LOG_APPEND:
+        core_append(r, o);
+        break;
+    case ZAB_LOG_TRUNCATE:
+        out_job(&r->out, (struct update){.type = UPD_LOG_TRUNCATE, .zxid = o->zxid});
+        break;
+    case ZAB_LOG_READ:
+        out_job(&r->out, (struct update){.type = UPD_LOG_READ, .peer = o->peer, .zxid = o->zxid});
+        break;
+    case ZAB_COMMIT:
+        core_commit(r, o);
+        break;
+    case ZAB_ROLE:
+        role_changed(r, o->role, o->peer, o->epoch);
+        break;
+    case ZAB_SERVE:
+        role_serve(r, o->epoch);
+        break;
+    case ZAB_SNAP_SEND:
+    case ZAB_SNAP_STOP:
+    case ZAB_SNAP_BEGIN:
+    case ZAB_SNAP_CHUNK:
+    case ZAB_SNAP_END:
+    case ZAB_SNAP_ABANDON:
+        snap_flow_output(r, o);
+        break;
+    case ZAB_APP:
+        role_app(r, o->peer, o->payload);
+        break;
+    case ZAB_NOTE:
+        core_note(r, o);
+        break;
+    case ZAB_FATAL:
+        core_stop(r, "%s zxid=0x%llx", o->text, (unsigned long long)o->zxid);
+        break;
+    }
 }
 
 void core_pump(struct replica *r) {
     struct zab_output o;
-    while (!r->stopped && zab_next(r->zab, &o)) {
-        switch (o.type) {
-        case ZAB_LOG_EPOCH:
-            core_append(r, LOG_EPOCH, o.zxid, SLICE_NULL);
-            break;
-        case ZAB_LOG_PROPOSAL:
-            core_append(r, LOG_TXN, o.zxid, blob_slice(o.payload));
-            break;
-        case ZAB_ESTABLISHED:
-            core_established(r);
-            break;
-        case ZAB_COMMIT:
-            core_commit(r, o.zxid);
-            break;
-        }
-    }
+    while (!r->stopped && zab_next(r->zab, &o))
+        carry_out(r, &o);
     if (!r->stopped)
-        order_markers(r);
+        sync_run(r);
 }

@@ -97,6 +97,17 @@ bool auth_add(struct auth_ids *ids, const struct auth_config *config, struct sli
     return true;
 }
 
+bool auth_take(struct auth_ids *ids, struct slice scheme, struct slice id) {
+    static const char *const schemes[] = {scheme_ip, scheme_digest, scheme_super};
+    for (size_t i = 0; id.len >= 0 && i < sizeof schemes / sizeof schemes[0]; i++) {
+        if (!slice_equal_str(scheme, schemes[i]))
+            continue;
+        auth_push(ids, schemes[i], blob_from_slice(id));
+        return true;
+    }
+    return false;
+}
+
 /* A decimal number as Java's Integer.parseInt takes it, within 0..max. */
 static bool parse_number(const char *p, size_t n, int max, int *ret_value) {
     bool negative = false;

@@ -29,6 +29,8 @@ void auth_close(struct auth_ids *ids);
  * identities. */
 bool auth_add(struct auth_ids *ids, const struct auth_config *config, struct slice scheme,
               struct slice auth);
+/* An identity that another server has proved. False when its scheme is unknown. */
+bool auth_take(struct auth_ids *ids, struct slice scheme, struct slice id);
 /* The address as Java's getHostAddress writes it; `out` has ADDR_TEXT_MAX bytes. */
 #define ADDR_TEXT_MAX 48
 void auth_addr_text(const uint8_t *addr, int32_t addr_len, char *out);

@@ -4,6 +4,7 @@
 #include "common/mem.h"
 #include "replica/server/hash.h"
 #include "replica/server/list.h"
+#include "replica/server/session.h"
 
 #include <string.h>
 
@@ -108,6 +109,12 @@ void conn_remove(struct conns *cs, struct conn *c) {
     cs->count--;
     auth_close(&c->ids);
     mem_free(c);
+}
+
+session_id_t conn_session_id(const struct conn *c) {
+    if (c->read_only)
+        return c->read_only_session;
+    return c->session ? c->session->id : 0;
 }
 
 void conns_close(struct conns *cs) {

@@ -31,6 +31,10 @@ struct conn {
     struct session *session; /* NULL before, and once the session is gone */
     bool no_read_only; /* its ConnectRequest had no read_only byte: the answer has none either */
     bool ending;       /* sent closeSession: what comes after is ignored */
+    session_id_t asked_session; /* what its ConnectRequest asked for */
+    bool read_only;             /* taken without a quorum (read_only.h) */
+    bool read_only_own;         /* its session is its own affair */
+    session_id_t read_only_session;
     bool paused;
     bool in_run_list;
     uint8_t addr[16];
@@ -69,6 +73,9 @@ struct conn *conn_add(struct conns *cs, conn_id_t id, const uint8_t *addr, int32
 void conn_established(struct conns *cs, struct conn *c);
 /* Its queue is empty and it is in no other list (CHECK). */
 void conn_remove(struct conns *cs, struct conn *c);
+
+/* The session that it was told, 0 for none. */
+session_id_t conn_session_id(const struct conn *c);
 
 void conn_stats_reset(struct conn_stats *s);
 

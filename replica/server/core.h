@@ -10,6 +10,7 @@
 #include "replica/server/replica.h"
 #include "replica/server/session.h"
 #include "replica/tree/tree_apply.h"
+#include "replica/tree/tree_load.h"
 #include "replica/tree/watch.h"
 #include "replica/zab/zab.h"
 
@@ -18,46 +19,58 @@ enum request_kind {
     REQUEST_WRITE,     /* becomes a transaction; answered at its commit */
     REQUEST_SYNC,      /* a read behind every proposal that was made before it came */
     REQUEST_CONNECT,   /* a new session: a transaction */
-    REQUEST_RECONNECT, /* like a sync, behind the session's own proposals */
+    REQUEST_RECONNECT, /* a session that comes back: a transaction, for it may have moved */
+    REQUEST_HANDSHAKE, /* a ConnectRequest that waits until this server serves or has caught up; it
+                          becomes one of the two before */
 };
 
+/* What goes to the leader is HELD until it can go out, and becomes that again when the leader is
+ * lost: until its transaction is applied, nobody knows whether it was done. */
 enum request_state {
-    REQUEST_WAITING,  /* a read behind something; a sync or reconnect behind its marker */
-    REQUEST_HELD,     /* a write that came while nothing may be proposed */
-    REQUEST_PROPOSED, /* a write in flight */
-    REQUEST_DONE,     /* a write whose answer is in `reply` and waits for its turn */
+    REQUEST_WAITING, /* a read behind something; a handshake; what waits for its handshake */
+    REQUEST_HELD,    /* in `held`, in order */
+    REQUEST_SENT,    /* proposed, or on its way to the leader; a sync: its marker is set */
+    REQUEST_DONE,    /* its turn is all that it waits for */
 };
 
-/* What waits in a connection's queue. Owned by the queue; `conn` is NULL once the connection went
- * while the transaction is in flight, then the inflight list owns it. */
+/* What waits in a connection's queue, which owns it. */
 struct request {
     struct conn *conn;
     struct request *next; /* in its connection's queue */
-    struct request *held_prev,
-        *held_next; /* in core's list of held requests or of waiting markers */
+    struct request *list_prev, *list_next;
+    struct request **list; /* the list of the core's that it stands in, or NULL */
     enum request_kind kind;
     enum request_state state;
+    bool was_sent; /* once at least: a transaction may be its */
+    bool refused;  /* REQUEST_RECONNECT, DONE: the session is gone */
+    bool retries;  /* REQUEST_CONNECT: asks for exactly-once retries */
     int32_t xid, opcode;
     int64_t arrived_ms;
-    uint32_t auth_count;     /* the identities that the connection had when it came */
-    zab_marker marker;       /* REQUEST_SYNC, REQUEST_RECONNECT */
-    struct session *session; /* REQUEST_RECONNECT: looked up again by session_id when it is due */
-    session_id_t session_id;
+    uint32_t auth_count;  /* the identities that the connection had when it came */
+    uint64_t ticket;      /* of a sync: at the leader a zab_marker, at a learner a tag */
+    uint64_t arrival;     /* HELD: its place among all that waits for a proposal */
     int32_t timeout_ms;   /* REQUEST_CONNECT, REQUEST_RECONNECT: negotiated */
     uint32_t cost_bytes;  /* what it adds to the queued bytes */
     struct blob *reply;   /* REQUEST_DONE: the frame, with its length */
     int32_t *multi_types; /* of a multi: each operation's opcode, for the answer */
     uint32_t multi_count;
     uint32_t body_len;
-    uint8_t body[]; /* the record after the header: of a read that waits, a write that is held */
+    uint8_t body[]; /* the record after the header, where it may be needed again */
 };
 
-/* A transaction that was proposed and not committed yet, in order. */
+/* A transaction that this leader proposed and that is not committed yet, in order. */
 struct inflight {
     struct txn *txn;
-    struct request
-        *request; /* NULL: nobody waits (expiry, a lost connection's is kept as orphan) */
     struct inflight *next;
+};
+
+/* A link to another server. */
+struct peer {
+    bool up;             /* there is a link */
+    bool known;          /* its HELLO came and fits: zab has it */
+    bool warned;         /* of a different configuration */
+    uint64_t history_id; /* the ensemble that its history belongs to; 0: it had none */
+    uint64_t backlog_bytes;
 };
 
 struct server_stats {
@@ -79,15 +92,40 @@ struct replica {
     struct out out;
     struct tree_changes changes;
     struct inflight *inflight_first, *inflight_last;
-    uint32_t inflight_count;
-    struct request *held;    /* writes that wait until the next epoch is established */
-    struct request *markers; /* syncs and reconnects, in the order of their markers */
+    struct request *held;    /* what waits until something can be proposed */
+    struct request *markers; /* syncs that went out, and refusals that wait like these, in order */
+    struct request *waiting; /* handshakes */
     struct conn *paused;     /* in order of pausing */
     struct conn *run_list;   /* connections with answers left over by the last step */
     uint64_t queued;         /* requests in all queues */
     uint64_t queued_bytes;
+    uint64_t arrivals; /* numbers what is held */
     struct server_stats stats;
-    bool started, serving, stopped;
+    bool started, stopped;
+    /* role.c */
+    enum zab_role role;
+    uint8_t leader;    /* 0: none, or this one in an ensemble of one */
+    bool up;           /* zab said that this role serves */
+    bool leading;      /* up as the leader, and the ensemble has its secret: prepares requests */
+    bool serving;      /* takes clients */
+    uint32_t up_epoch; /* since when it is up */
+    uint32_t served_epoch; /* the last in which it served or led */
+    int64_t down_ms;       /* mono: since when it is not up */
+    int64_t hold_until_ms; /* connections are kept until then; 0: they are not */
+    /* As a learner. */
+    uint64_t last_tag;
+    uint64_t barrier; /* tag of the sync that everything held waits for; 0: none */
+    int64_t
+        touch_ms; /* mono: when the leader is told of the sessions; INT64_MAX: nothing to tell */
+    struct snap_loader *loader;
+    zxid_t loaded_begun, loaded_ended;
+    /* As the leader. */
+    struct backlog *backlog_first, *backlog_last;
+    struct remote_marker *remote_first, *remote_last;
+    struct snap_sending *sendings;
+    struct peer peers[256];
+    uint64_t history_id; /* of this server's ensemble; 0: it has no secret yet */
+    uint64_t config_hash;
     uint8_t random[RANDOM_BYTES];
     int64_t deadline_ms; /* asked for; INT64_MAX none */
     int64_t started_ms;  /* mono */
@@ -96,16 +134,14 @@ struct replica {
 };
 
 /* apply.c: proposing and committing. */
-/* Proposes take_txn for request (or NULL); zab_ready must hold. */
-void core_propose(struct replica *r, struct txn *take_txn, struct request *request);
+/* Proposes take_txn; zab_ready must hold. */
+void core_propose(struct replica *r, struct txn *take_txn);
 /* Carries out what zab wants done, until it wants nothing. */
 void core_pump(struct replica *r);
+/* Forgets what was proposed: the leadership is gone. Commits that come all the same are decoded. */
+void core_forget_inflight(struct replica *r);
 /* The last zxid that is applied: what replies show. */
 zxid_t core_last_zxid(const struct replica *r);
-/* A transaction of the log or a committed one goes into the tree and the sessions. False when it
- * does not fit the tree (tree_broken): then the process is told to stop, and nobody may be
- * answered. */
-bool core_apply(struct replica *r, const struct txn *txn, struct tree_changes *ret_changes);
 
 /* replica.c */
 /* As replica_new, with an end of epochs that a test can reach. */

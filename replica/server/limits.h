@@ -2,6 +2,7 @@
 #ifndef ZKFS_REPLICA_SERVER_LIMITS_H
 #define ZKFS_REPLICA_SERVER_LIMITS_H
 
+#include "replica/proto/peer_codec.h"
 #include "replica/proto/txn_codec.h"
 
 /* A connection without a session after this time is closed: ZooKeeper's default of
@@ -35,6 +36,17 @@
 /* What the reply buffer keeps between steps; more than one usual step needs, far below the 10 MiB
  * that an idle replica may have. */
 #define OUT_KEEP_BYTES (1u << 20)
+
+/* What one learner's requests take at most while the leader can propose nothing. Its own clients
+ * are paused at QUEUED_BYTES_MAX, a frame each beyond that; who sends twice as much is broken. */
+#define BACKLOG_BYTES_MAX (2u * QUEUED_BYTES_MAX)
+/* Longest message of this room to another server: there must be room for what zab puts around it.
+ */
+#define FORWARD_BYTES_MAX (PEER_MESSAGE_MAX - 64u)
+/* Sessions in one APP_TOUCH. */
+#define TOUCHES_MAX 1024u
+/* Pieces of a snapshot that one step makes, of a quarter of a MiB each: a few milliseconds. */
+#define SNAP_PIECES_PER_STEP 4
 
 /* An encoded transaction. The rest of LOG_RECORD_MAX is the record around it. */
 #define TXN_BYTES_MAX (LOG_RECORD_MAX - 1024u)

@@ -3,10 +3,11 @@
 #include "common/check.h"
 #include "common/mem.h"
 #include "replica/server/connect.h"
+#include "replica/server/forward.h"
 #include "replica/server/list.h"
-#include "replica/server/prep.h"
 #include "replica/server/read.h"
 #include "replica/server/reply.h"
+#include "replica/server/role.h"
 
 #include <string.h>
 
@@ -45,7 +46,7 @@ struct request *order_push(struct replica *r, struct conn *c, enum request_kind 
 }
 
 bool order_is_clear(const struct replica *r, const struct conn *c) {
-    return !c->first && r->out.bytes.len < STEP_OUT_BYTES_MAX;
+    return !c->first && role_reads(r, c) && r->out.bytes.len < STEP_OUT_BYTES_MAX;
 }
 
 /* The load is above `numerator / denominator` of the limits. */
@@ -87,6 +88,7 @@ static struct request *order_unlink_first(struct replica *r, struct conn *c) {
     if (!c->first)
         c->last = NULL;
     q->next = NULL;
+    order_unlist(q);
     c->queued--;
     c->queued_bytes -= q->cost_bytes;
     r->queued--;
@@ -99,67 +101,116 @@ void order_pop(struct replica *r, struct conn *c) {
     order_relax(r, c);
 }
 
-bool order_await(struct replica *r, struct request *q, zab_marker marker) {
-    q->marker = marker;
-    if (zab_sync_passed(r->zab, q->marker))
-        return true;
-    DL_APPEND2(r->markers, q, held_prev, held_next);
-    return false;
+/* What comes behind a handshake waits for it: a session that comes back may be gone, or have
+ * results to give. Behind a new session's it need not: everything goes the same way, in order. */
+static bool order_blocked(const struct conn *c) {
+    return c->first && (c->first->kind == REQUEST_HANDSHAKE || c->first->kind == REQUEST_RECONNECT);
 }
 
-static void order_leave_markers(struct replica *r, struct request *q) {
-    if (q->held_prev)
-        DL_DELETE2(r->markers, q, held_prev, held_next);
-    q->held_prev = q->held_next = NULL;
+bool order_keeps_body(const struct replica *r, const struct conn *c) {
+    return r->config.ensemble.count > 1 || r->held || order_blocked(c) || !forward_ready(r);
 }
 
-void order_markers(struct replica *r) {
-    while (r->markers && zab_sync_passed(r->zab, r->markers->marker)) {
-        struct request *q = r->markers;
-        order_leave_markers(r, q);
-        if (q->conn->first == q)
-            order_drain(r, q->conn);
+static struct slice order_body(const struct request *q) {
+    return (struct slice){q->body, (int32_t)q->body_len};
+}
+
+void order_submit(struct replica *r, struct request *q, struct slice body) {
+    struct conn *c = q->conn;
+    if (order_blocked(c) && c->first != q)
+        return;
+    if (q->kind == REQUEST_WRITE && c->session && c->session->retries && reply_from_results(r, q))
+        return;
+    if (r->held || !forward_ready(r) || !forward_send(r, q, body))
+        order_hold(r, q);
+}
+
+void order_unblock(struct replica *r, struct conn *c) {
+    for (struct request *q = c->first; q; q = q->next) {
+        if (q->state == REQUEST_WAITING && (q->kind == REQUEST_WRITE || q->kind == REQUEST_SYNC))
+            order_submit(r, q, order_body(q));
     }
 }
 
 void order_hold(struct replica *r, struct request *q) {
     q->state = REQUEST_HELD;
-    DL_APPEND2(r->held, q, held_prev, held_next);
+    q->arrival = ++r->arrivals;
+    q->list = &r->held;
+    DL_APPEND2(r->held, q, list_prev, list_next);
 }
 
-void order_release(struct replica *r) {
-    while (r->held && zab_ready(r->zab)) {
-        struct request *q = r->held;
-        DL_DELETE2(r->held, q, held_prev, held_next);
-        q->held_prev = q->held_next = NULL;
-        prep_request(r, q, (struct slice){q->body, (int32_t)q->body_len});
+void order_hold_first(struct replica *r, struct request *q) {
+    q->state = REQUEST_HELD;
+    q->list = &r->held;
+    DL_PREPEND2(r->held, q, list_prev, list_next);
+}
+
+void order_unlist(struct request *q) {
+    if (!q->list)
+        return;
+    DL_DELETE2(*q->list, q, list_prev, list_next);
+    q->list = NULL;
+    q->list_prev = q->list_next = NULL;
+}
+
+void order_hold_all(struct replica *r) {
+    for (struct conn *c = r->conns.all; c; c = c->next) {
+        for (struct request *q = c->first; q; q = q->next) {
+            if (q->state != REQUEST_HELD && q->state != REQUEST_SENT)
+                continue;
+            order_unlist(q);
+            order_hold(r, q);
+        }
     }
+}
+
+static bool answers(const struct request *q, const struct txn *txn, bool moves) {
+    switch (txn->type) {
+    case TXN_CREATE_SESSION:
+        return moves ? q->kind == REQUEST_RECONNECT && q->xid == txn->cxid
+                     : q->kind == REQUEST_CONNECT;
+    case TXN_CLOSE_SESSION: /* whoever asked for it: it is closed */
+        return q->opcode == OP_CLOSE_SESSION;
+    case TXN_OPS:
+    case TXN_ERROR:
+        return q->kind == REQUEST_WRITE && q->xid == txn->cxid;
+    case TXN_ENSEMBLE:
+        break;
+    }
+    return false;
+}
+
+struct request *order_match(struct conn *c, const struct txn *txn, bool moves) {
+    struct request *q = c->first;
+    while (q && (q->state == REQUEST_DONE || q->kind == REQUEST_READ || q->kind == REQUEST_SYNC))
+        q = q->next;
+    return q && q->was_sent && answers(q, txn, moves) ? q : NULL;
 }
 
 /* Answers the first request if its time has come. */
 static bool order_answer(struct replica *r, struct conn *c, struct request *q) {
     switch (q->kind) {
-    case REQUEST_READ:
-        read_request(r, c, q->xid, q->opcode, q->auth_count, q->arrived_ms,
-                     (struct slice){q->body, (int32_t)q->body_len});
-        return true;
     case REQUEST_SYNC:
-    case REQUEST_RECONNECT:
-        /* held_prev is set while it stands in the list of markers. */
-        if (q->held_prev)
+        if (q->state != REQUEST_DONE)
             return false;
-        if (q->kind == REQUEST_RECONNECT)
-            connect_reconnected(r, c, q);
-        else
-            read_request(r, c, q->xid, q->opcode, q->auth_count, q->arrived_ms,
-                         (struct slice){q->body, (int32_t)q->body_len});
+        /* fall through */
+    case REQUEST_READ:
+        if (!role_reads(r, c))
+            return false;
+        read_request(r, c, q->xid, q->opcode, q->auth_count, q->arrived_ms, order_body(q));
         return true;
+    case REQUEST_RECONNECT:
+        if (q->refused)
+            connect_refuse(r, c, "the session has expired");
+        return false;
     case REQUEST_WRITE:
     case REQUEST_CONNECT:
         if (q->state != REQUEST_DONE)
             return false;
         reply_send_rendered(r, c, q);
         return true;
+    case REQUEST_HANDSHAKE:
+        break;
     }
     return false;
 }
@@ -187,6 +238,13 @@ void order_drain(struct replica *r, struct conn *c) {
     }
 }
 
+void order_run_all(struct replica *r) {
+    for (struct conn *c = r->conns.all; c; c = c->next) {
+        if (c->first)
+            order_run_later(r, c);
+    }
+}
+
 void order_run(struct replica *r) {
     while (r->run_list && r->out.bytes.len < STEP_OUT_BYTES_MAX) {
         struct conn *c = r->run_list;
@@ -206,16 +264,7 @@ void order_drop(struct replica *r, struct conn *c) {
         DL_DELETE2(r->paused, c, paused_prev, paused_next);
     }
     while (c->first) {
-        struct request *q = order_unlink_first(r, c);
-        if (q->state == REQUEST_PROPOSED) {
-            q->conn = NULL; /* the inflight list frees it at its commit */
-            continue;
-        }
-        if (q->state == REQUEST_HELD)
-            DL_DELETE2(r->held, q, held_prev, held_next);
-        else
-            order_leave_markers(r, q);
-        request_free(q);
+        request_free(order_unlink_first(r, c));
     }
     if (r->paused && !order_loaded(r, RESUME_NUMERATOR, RESUME_DENOMINATOR))
         order_resume(r, r->paused);

@@ -93,6 +93,36 @@ void out_send(struct out *o, conn_id_t conn, const void *p, size_t n) {
     out_sent(o, conn, at);
 }
 
+struct buf *out_peer(struct out *o, uint8_t peer) {
+    o->peer_at = o->bytes.len;
+    o->peer = peer;
+    return &o->bytes;
+}
+
+void out_peer_end(struct out *o) {
+    size_t n = o->bytes.len - o->peer_at;
+    CHECK(n <= INT32_MAX);
+    struct update *u = out_add(o, UPD_PEER_SEND, 0, o->peer_at);
+    u->peer = o->peer;
+    u->bytes.len = (int32_t)n;
+}
+
+void out_peer_drop(struct out *o, uint8_t peer, const char *why) {
+    out_text(o, UPD_PEER_DROP, 0, LOG_INFO, "%s", why);
+    o->list[o->count - 1].peer = peer;
+}
+
+void out_snap_chunk(struct out *o, struct slice piece) {
+    size_t at = o->bytes.len;
+    buf_put(&o->bytes, piece.p, piece.len > 0 ? (size_t)piece.len : 0);
+    out_add(o, UPD_SNAP_CHUNK, 0, at)->bytes.len = piece.len;
+}
+
+void out_job(struct out *o, struct update u) {
+    u.bytes = SLICE_NULL;
+    *out_add(o, u.type, 0, 0) = u;
+}
+
 void out_log_append(struct out *o, const struct log_record *record) {
     out_add(o, UPD_LOG_APPEND, 0, 0)->record = *record;
 }

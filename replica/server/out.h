@@ -13,6 +13,8 @@ struct out {
     size_t count, cap;
     size_t frame_at; /* of the frame being written */
     conn_id_t frame_conn;
+    size_t peer_at; /* of the message being written */
+    uint8_t peer;
 };
 
 void out_init(struct out *o);
@@ -33,6 +35,13 @@ void out_frame_drop(struct out *o);
 /* Bytes as they are: a word's answer, or a frame that was rendered before (with its length). */
 void out_send(struct out *o, conn_id_t conn, const void *p, size_t n);
 
+/* Begins a message to another server; the caller encodes it into what this returns. */
+struct buf *out_peer(struct out *o, uint8_t peer);
+void out_peer_end(struct out *o);
+void out_peer_drop(struct out *o, uint8_t peer, const char *why);
+void out_snap_chunk(struct out *o, struct slice piece); /* copied */
+/* An update that has no bytes. */
+void out_job(struct out *o, struct update u);
 void out_log_append(struct out *o, const struct log_record *record); /* payload is borrowed */
 void out_pause(struct out *o, conn_id_t conn, bool pause);
 void out_deadline(struct out *o, int64_t mono_ms);

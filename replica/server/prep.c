@@ -3,7 +3,6 @@
 #include "common/check.h"
 #include "common/mem.h"
 #include "common/path.h"
-#include "replica/server/order.h"
 
 struct txn *prep_error(enum zk_err err) {
     struct txn *t = txn_new(TXN_ERROR, 0);
@@ -11,14 +10,14 @@ struct txn *prep_error(enum zk_err err) {
     return t;
 }
 
-static struct txn *prep_single(struct prep *p, const struct request *q, struct slice body) {
+static struct txn *prep_single(struct prep *p, int32_t opcode, struct slice body) {
     union prep_record rec;
     struct cursor c;
     cursor_init(&c, body.p, (size_t)body.len);
-    if (!prep_decode(&c, q->opcode, &rec))
+    if (!prep_decode(&c, opcode, &rec))
         return prep_error(ZK_MARSHALLINGERROR);
     struct txn *t = txn_new(TXN_OPS, 1);
-    enum zk_err err = prep_op(p, q->opcode, &rec, &t->ops[0]);
+    enum zk_err err = prep_op(p, opcode, &rec, &t->ops[0]);
     if (err == ZK_OK)
         return t;
     txn_free(t);
@@ -36,57 +35,87 @@ static struct txn *prep_reconfig(struct slice body) {
     return prep_error(c.bad ? ZK_MARSHALLINGERROR : ZK_RECONFIGDISABLED);
 }
 
-/* A new session is known from here on, so that what its connection sends next can be prepared. */
-static struct txn *prep_create_session(struct replica *r, struct request *q) {
-    struct session *s = session_add(&r->sessions, session_next_id(&r->sessions), q->timeout_ms);
-    s->conn = q->conn;
-    q->conn->session = s;
+static void prep_own(struct session *s, uint8_t owner) {
+    s->has_owner = true;
+    s->owner = owner;
+}
+
+/* A new session is known from here on, so that what its client sends next can be prepared. */
+static void prep_create_session(struct replica *r, const struct demand *d) {
+    struct session *s = session_find(&r->sessions, d->session_id);
+    if (!s)
+        s = session_add(&r->sessions, d->session_id, d->timeout_ms);
+    if (s->proposed || s->committed)
+        return; /* the number is taken: whoever asks knows no password of it */
+    s->proposed = true;
+    prep_own(s, d->from);
     expiry_touch(&r->sessions, s);
     struct txn *t = txn_new(TXN_CREATE_SESSION, 0);
-    t->timeout_ms = q->timeout_ms;
-    return t;
+    t->session_id = s->id;
+    t->timeout_ms = d->timeout_ms;
+    t->retries = d->retries;
+    pending_begin(r->pending);
+    core_propose(r, t);
 }
 
-static struct txn *prep_txn(struct replica *r, struct request *q, struct slice body) {
-    if (q->kind == REQUEST_CONNECT)
-        return prep_create_session(r, q);
-    struct prep p = {.r = r,
-                     .conn = q->conn,
-                     .session = q->conn->session,
-                     .auth_count = q->auth_count,
-                     .zxid = zab_next_zxid(r->zab)};
-    if (!p.session || p.session->closing)
-        return prep_error(ZK_SESSIONEXPIRED);
-    if (q->opcode == OP_MULTI)
-        return prep_multi(&p, q, body);
-    if (q->opcode == OP_RECONFIG)
-        return prep_reconfig(body);
-    return prep_single(&p, q, body);
+/* A session that is there, or will be when all that is proposed is. */
+static bool session_lives(const struct session *s) {
+    return s && (s->proposed || s->committed) && !s->closing;
 }
 
-void prep_request(struct replica *r, struct request *q, struct slice body) {
+bool prep_reconnect(struct replica *r, const struct demand *d) {
     CHECK(zab_ready(r->zab));
-    struct session *s = q->conn->session;
-    if (q->opcode == OP_CLOSE_SESSION && s && !s->closing) {
-        prep_close_session(r, s, q->xid, q);
+    struct session *s = session_find(&r->sessions, d->session_id);
+    if (!session_lives(s))
+        return false;
+    prep_own(s, d->from);
+    expiry_touch(&r->sessions, s);
+    struct txn *t = txn_new(TXN_CREATE_SESSION, 0);
+    t->session_id = s->id;
+    t->cxid = d->cxid;
+    t->timeout_ms = d->timeout_ms;
+    t->retries = s->retries;
+    pending_begin(r->pending);
+    core_propose(r, t);
+    return true;
+}
+
+static struct txn *prep_txn(struct replica *r, const struct demand *d, struct session *s) {
+    struct prep p = {.r = r,
+                     .ids = d->ids,
+                     .auth_count = d->auth_count,
+                     .session = s,
+                     .zxid = zab_next_zxid(r->zab)};
+    if (!session_lives(s))
+        return prep_error(ZK_SESSIONEXPIRED);
+    if (d->opcode == OP_MULTI)
+        return prep_multi(&p, d->body);
+    if (d->opcode == OP_RECONFIG)
+        return prep_reconfig(d->body);
+    return prep_single(&p, d->opcode, d->body);
+}
+
+void prep_demand(struct replica *r, const struct demand *d) {
+    CHECK(zab_ready(r->zab));
+    if (d->opcode == OP_CREATE_SESSION) {
+        if (d->session_id != 0)
+            prep_create_session(r, d);
+        return;
+    }
+    struct session *s = session_find(&r->sessions, d->session_id);
+    if (s && s->has_owner && s->owner != d->from)
+        return;
+    if (session_lives(s) && !s->has_owner)
+        prep_own(s, d->from);
+    if (d->opcode == OP_CLOSE_SESSION && session_lives(s)) {
+        prep_close_session(r, s, d->cxid);
         return;
     }
     pending_begin(r->pending);
-    struct txn *t = prep_txn(r, q, body);
-    s = q->conn->session;
-    t->session_id = s ? s->id : 0;
-    t->cxid = q->xid;
-    core_propose(r, t, q);
-}
-
-void prep_or_hold(struct replica *r, struct request *q, struct slice body) {
-    if (zab_ready(r->zab)) {
-        CHECK(!r->held); /* released before anything new comes */
-        prep_request(r, q, body);
-        return;
-    }
-    CHECK(q->body_len == (body.len > 0 ? (uint32_t)body.len : 0));
-    order_hold(r, q);
+    struct txn *t = prep_txn(r, d, s);
+    t->session_id = d->session_id;
+    t->cxid = d->cxid;
+    core_propose(r, t);
 }
 
 struct path_list {
@@ -116,7 +145,7 @@ static void close_delete(struct replica *r, struct blob *path, zxid_t zxid) {
     pending_put(r->pending, blob_slice(path), &(struct pending_state){.zxid = zxid});
 }
 
-void prep_close_session(struct replica *r, struct session *s, int32_t cxid, struct request *q) {
+void prep_close_session(struct replica *r, struct session *s, int32_t cxid) {
     CHECK(!s->closing);
     struct path_list l = {0};
     pending_owned(r->pending, s->id, path_list_add, &l);
@@ -133,5 +162,5 @@ void prep_close_session(struct replica *r, struct session *s, int32_t cxid, stru
     mem_free(l.paths);
     s->closing = true;
     expiry_forget(&r->sessions, s);
-    core_propose(r, t, q);
+    core_propose(r, t);
 }

@@ -57,13 +57,31 @@ static struct txn *multi_refused(struct prep *p, enum zk_err err, uint32_t index
     return t;
 }
 
-struct txn *prep_multi(struct prep *p, struct request *q, struct slice body) {
+void prep_multi_types(struct slice body, int32_t **ret_types, uint32_t *ret_count) {
+    *ret_types = NULL;
+    *ret_count = 0;
+    uint32_t count;
+    if (!multi_count(body, &count) || count == 0)
+        return;
+    struct cursor c;
+    cursor_init(&c, body.p, (size_t)body.len);
+    int32_t *types = mem_alloc(count * sizeof *types);
+    for (uint32_t i = 0; i < count; i++) {
+        int32_t type = OP_ERROR;
+        union prep_record rec;
+        bool done;
+        (void)multi_next(&c, &type, &rec, &done);
+        types[i] = result_type(type);
+    }
+    *ret_types = types;
+    *ret_count = count;
+}
+
+struct txn *prep_multi(struct prep *p, struct slice body) {
     uint32_t count;
     if (!multi_count(body, &count))
         return prep_error(ZK_MARSHALLINGERROR);
     p->multi = true;
-    q->multi_count = count;
-    q->multi_types = count ? mem_alloc(count * sizeof *q->multi_types) : NULL;
     struct txn *t = txn_new(TXN_OPS, count);
     t->multi = true;
     struct cursor c;
@@ -71,14 +89,11 @@ struct txn *prep_multi(struct prep *p, struct request *q, struct slice body) {
     enum zk_err err = ZK_OK;
     uint32_t failed = 0;
     uint64_t bytes = 0;
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; err == ZK_OK && i < count; i++) {
         int32_t type = OP_ERROR;
         union prep_record rec;
         bool done;
         (void)multi_next(&c, &type, &rec, &done);
-        q->multi_types[i] = result_type(type);
-        if (err != ZK_OK)
-            continue;
         err = prep_op(p, type, &rec, &t->ops[i]);
         bytes += op_bytes(&t->ops[i]);
         /* What could not be logged is refused before all of it stands in memory. */

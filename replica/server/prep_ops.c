@@ -28,7 +28,7 @@ bool prep_decode(struct cursor *c, int32_t opcode, union prep_record *ret_record
 }
 
 static enum zk_err prep_allowed(const struct prep *p, const struct blob *acl, int32_t perm) {
-    return auth_allows(&p->conn->ids, p->auth_count, &p->r->auth, acl, perm) ? ZK_OK : ZK_NOAUTH;
+    return auth_allows(p->ids, p->auth_count, &p->r->auth, acl, perm) ? ZK_OK : ZK_NOAUTH;
 }
 
 /* What ZooKeeper checks before it looks for the parent: a slash somewhere, no NUL. */
@@ -114,7 +114,7 @@ static enum zk_err prep_create(struct prep *p, const struct proto_create_request
     struct slice parent_path;
     if (!parent_of(req->path, &parent_path))
         return ZK_BADARGUMENTS;
-    enum zk_err err = auth_fix_acl(&p->conn->ids, p->auth_count, &req->acl, &op->acl);
+    enum zk_err err = auth_fix_acl(p->ids, p->auth_count, &req->acl, &op->acl);
     if (err != ZK_OK)
         return err;
     struct pending_state parent;
@@ -196,7 +196,7 @@ static enum zk_err prep_set_acl(struct prep *p, const struct proto_set_acl_reque
                                 struct txn_op *op) {
     if (path_invalid_reason(req->path, false))
         return ZK_BADARGUMENTS;
-    enum zk_err err = auth_fix_acl(&p->conn->ids, p->auth_count, &req->acl, &op->acl);
+    enum zk_err err = auth_fix_acl(p->ids, p->auth_count, &req->acl, &op->acl);
     if (err != ZK_OK)
         return err;
     struct pending_state state;

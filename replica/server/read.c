@@ -2,6 +2,7 @@
 
 #include "common/path.h"
 #include "replica/server/lookup.h"
+#include "replica/server/read_only.h"
 #include "replica/server/reply.h"
 
 #include <string.h>
@@ -153,7 +154,7 @@ static enum zk_err read_get_ephemerals(struct read *rd) {
     jute_write_int(b, 0);
     uint32_t count = 0;
     void *at = NULL;
-    session_id_t id = rd->conn->session ? rd->conn->session->id : 0;
+    session_id_t id = conn_session_id(rd->conn);
     for (const struct znode *n; (n = tree_next_ephemeral(rd->r->tree, id, &at));) {
         struct blob *path = znode_path(n);
         if (has_prefix(blob_slice(path), req.path)) {
@@ -244,6 +245,8 @@ void read_request(struct replica *r, struct conn *c, int32_t xid, int32_t opcode
         read_auth(r, c, xid, body.len == 1 && body.p[0]);
         return;
     }
+    if (c->read_only && read_only_answer(r, c, xid, opcode))
+        return;
     read_fn *fn = NULL;
     for (size_t i = 0; i < sizeof readers / sizeof readers[0] && !fn; i++) {
         if (readers[i].opcode == opcode)

@@ -4,15 +4,32 @@
 #include "common/mem.h"
 #include "replica/server/admin.h"
 #include "replica/server/connect.h"
+#include "replica/server/forward.h"
+#include "replica/server/learners.h"
 #include "replica/server/limits.h"
 #include "replica/server/order.h"
+#include "replica/server/peer.h"
 #include "replica/server/request.h"
+#include "replica/server/role.h"
+#include "replica/server/snap_flow.h"
+#include "replica/server/touch.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 static const char *dup_or_null(const char *s) { return s ? mem_strdup(s) : NULL; }
+
+/* One server that is told of no others is its own ensemble. */
+static void copy_ensemble(struct quorum_config *to, const struct replica_config *from) {
+    uint32_t count = from->ensemble.count > 0 ? from->ensemble.count : 1;
+    struct quorum_server *servers = mem_zalloc(count * sizeof *servers);
+    if (from->ensemble.count > 0)
+        memcpy(servers, from->ensemble.servers, count * sizeof *servers);
+    else
+        servers[0] = (struct quorum_server){.id = from->server_id, .voter = true, .weight = 1};
+    *to = (struct quorum_config){servers, count};
+}
 
 static void copy_config(struct replica_config *to, const struct replica_config *from) {
     *to = *from;
@@ -21,6 +38,7 @@ static void copy_config(struct replica_config *to, const struct replica_config *
     to->version = dup_or_null(from->version);
     to->data_dir = dup_or_null(from->data_dir);
     to->data_log_dir = dup_or_null(from->data_log_dir);
+    copy_ensemble(&to->ensemble, from);
 }
 
 static void free_config(struct replica_config *c) {
@@ -29,14 +47,22 @@ static void free_config(struct replica_config *c) {
     mem_free((void *)c->version);
     mem_free((void *)c->data_dir);
     mem_free((void *)c->data_log_dir);
+    mem_free((void *)c->ensemble.servers);
 }
 
 static struct zab *new_zab(const struct replica_config *config, uint32_t counter_limit) {
-    const uint8_t voters[] = {config->server_id};
-    return zab_new(&(struct zab_config){.self = config->server_id,
-                                        .voters = voters,
-                                        .voter_count = 1,
-                                        .counter_limit = counter_limit});
+    struct zab_config z;
+    zab_config_defaults(&z);
+    z.self = config->server_id;
+    z.quorum = config->ensemble;
+    z.counter_limit = counter_limit;
+    if (config->heartbeat_ms > 0)
+        z.heartbeat_ms = config->heartbeat_ms;
+    if (config->silence_ms > 0)
+        z.silence_ms = config->silence_ms;
+    if (config->init_ms > 0)
+        z.init_ms = config->init_ms;
+    return zab_new(&z);
 }
 
 void core_reset_stats(struct replica *r) {
@@ -52,7 +78,7 @@ struct replica *core_new(const struct replica_config *config, uint32_t counter_l
     struct replica *r = mem_zalloc(sizeof *r);
     copy_config(&r->config, config);
     r->auth = (struct auth_config){config->skip_acl, r->config.super_digest};
-    r->zab = new_zab(config, counter_limit);
+    r->zab = new_zab(&r->config, counter_limit);
     r->tree = tree_new();
     r->watches = watch_new();
     r->pending = pending_new(r->tree);
@@ -61,7 +87,9 @@ struct replica *core_new(const struct replica_config *config, uint32_t counter_l
     out_init(&r->out);
     tree_changes_init(&r->changes);
     core_reset_stats(r);
+    peer_init(r);
     r->deadline_ms = INT64_MAX;
+    r->touch_ms = INT64_MAX;
     return r;
 }
 
@@ -69,22 +97,14 @@ struct replica *replica_new(const struct replica_config *config) {
     return core_new(config, ZAB_COUNTER_LIMIT);
 }
 
-static void free_inflight(struct replica *r) {
-    while (r->inflight_first) {
-        struct inflight *f = r->inflight_first;
-        r->inflight_first = f->next;
-        request_free(f->request);
-        txn_free(f->txn);
-        mem_free(f);
-    }
-}
-
 void replica_free(struct replica *r) {
     if (!r)
         return;
     for (struct conn *c = r->conns.all; c; c = c->next)
         order_drop(r, c);
-    free_inflight(r);
+    core_forget_inflight(r);
+    learners_forget_all(r);
+    snap_flow_close(r);
     conns_close(&r->conns);
     sessions_close(&r->sessions);
     pending_free(r->pending);
@@ -100,8 +120,7 @@ void replica_free(struct replica *r) {
 void core_drop_conn(struct replica *r, struct conn *c) {
     order_drop(r, c);
     watch_drop(r->watches, c->id);
-    if (c->session && c->session->conn == c)
-        c->session->conn = NULL;
+    connect_left(r, c);
     conn_remove(&r->conns, c);
 }
 
@@ -133,37 +152,37 @@ void core_stop(struct replica *r, const char *fmt, ...) {
 }
 
 static void on_log_record(struct replica *r, const struct log_record *rec) {
-    if (!zab_recover(r->zab, rec->zxid)) {
-        core_stop(r, "the log does not go on where it stopped: zxid=0x%llx after=0x%llx",
-                  (unsigned long long)rec->zxid, (unsigned long long)zab_last_zxid(r->zab));
-        return;
-    }
-    bool epoch = zxid_counter(rec->zxid) == 0;
-    if (epoch != (rec->kind == LOG_EPOCH)) {
+    bool epoch = rec->kind == LOG_EPOCH;
+    if (epoch != (zxid_counter(rec->zxid) == 0)) {
         core_stop(r, "the log has a record of the wrong kind zxid=0x%llx",
                   (unsigned long long)rec->zxid);
         return;
     }
-    if (epoch)
-        return;
-    struct txn *t = txn_decode(rec->payload, rec->zxid);
-    if (!t || (t->type == TXN_ENSEMBLE && (!t->secret || t->secret->len > SESSION_SECRET_MAX))) {
-        txn_free(t);
-        core_stop(r, "the log has a record that is no transaction zxid=0x%llx",
-                  (unsigned long long)rec->zxid);
-        return;
-    }
-    (void)core_apply(r, t, NULL);
-    txn_free(t);
+    if (!zab_recover(r->zab, epoch ? ZAB_EPOCH : ZAB_TXN, rec->zxid, rec->committed, rec->payload))
+        core_stop(r, "the log does not go on where it stopped: zxid=0x%llx after=0x%llx",
+                  (unsigned long long)rec->zxid, (unsigned long long)zab_last_zxid(r->zab));
 }
 
 static void on_start(struct replica *r, const uint8_t *random) {
     CHECK(!r->started);
     CHECK(random);
     r->started = true;
-    r->started_ms = r->mono_ms;
+    r->started_ms = r->down_ms = r->mono_ms;
     memcpy(r->random, random, sizeof r->random);
-    zab_lead(r->zab);
+    sessions_begin_ids(&r->sessions, r->wall_ms);
+    zab_start(r->zab);
+}
+
+static void on_log_range(struct replica *r, const struct event *ev) {
+    struct zab_record *records =
+        mem_alloc((ev->record_count ? ev->record_count : 1) * sizeof *records);
+    for (size_t i = 0; i < ev->record_count; i++) {
+        const struct log_record *rec = &ev->records[i];
+        records[i] = (struct zab_record){rec->kind == LOG_EPOCH ? ZAB_EPOCH : ZAB_TXN, rec->zxid,
+                                         rec->payload};
+    }
+    zab_log_range(r->zab, ev->peer, ev->zxid, records, ev->record_count);
+    mem_free(records);
 }
 
 static void on_client_open(struct replica *r, const struct event *ev) {
@@ -193,15 +212,56 @@ static void on_client_event(struct replica *r, const struct event *ev) {
         core_drop_conn(r, c);
 }
 
-static void on_log_synced(struct replica *r, zxid_t zxid) {
-    zab_acked(r->zab, r->config.server_id, zxid);
+/* Before EV_START: what the disk held. */
+static void on_recovered(struct replica *r, const struct event *ev) {
+    CHECK(!r->started);
+    switch (ev->type) {
+    case EV_EPOCH:
+        zab_recover_epoch(r->zab, ev->epoch);
+        break;
+    case EV_SNAP_CHUNK:
+        snap_flow_recover(r, ev->bytes);
+        break;
+    case EV_SNAP_END:
+        snap_flow_recovered(r, ev->zxid, ev->ended);
+        break;
+    default:
+        on_log_record(r, ev->record);
+        break;
+    }
+}
+
+static void on_disk_event(struct replica *r, const struct event *ev) {
+    switch (ev->type) {
+    case EV_LOG_SYNCED:
+        zab_log_synced(r->zab, ev->zxid);
+        break;
+    case EV_LOG_TRUNCATED:
+        zab_log_truncated(r->zab);
+        break;
+    case EV_LOG_RANGE:
+        on_log_range(r, ev);
+        break;
+    case EV_EPOCH_SAVED:
+        zab_epoch_saved(r->zab, ev->epoch);
+        break;
+    case EV_SNAP_INSTALLED:
+        snap_flow_installed(r);
+        break;
+    default:
+        core_stop(r, "%.*s", ev->bytes.len > 0 ? ev->bytes.len : 0,
+                  ev->bytes.p ? (const char *)ev->bytes.p : "");
+        break;
+    }
 }
 
 static void dispatch(struct replica *r, const struct event *ev) {
     switch (ev->type) {
+    case EV_EPOCH:
+    case EV_SNAP_CHUNK:
+    case EV_SNAP_END:
     case EV_LOG_RECORD:
-        CHECK(!r->started);
-        on_log_record(r, ev->record);
+        on_recovered(r, ev);
         break;
     case EV_START:
         on_start(r, ev->random);
@@ -217,12 +277,22 @@ static void dispatch(struct replica *r, const struct event *ev) {
     case EV_CLIENT_CLOSED:
         on_client_event(r, ev);
         break;
-    case EV_LOG_SYNCED:
-        on_log_synced(r, ev->zxid);
+    case EV_PEER_UP:
+        peer_up(r, ev->peer);
         break;
+    case EV_PEER_MESSAGE:
+        peer_message(r, ev->peer, ev->bytes);
+        break;
+    case EV_PEER_DOWN:
+        peer_down(r, ev->peer);
+        break;
+    case EV_LOG_SYNCED:
+    case EV_LOG_TRUNCATED:
+    case EV_LOG_RANGE:
+    case EV_EPOCH_SAVED:
+    case EV_SNAP_INSTALLED:
     case EV_DISK_FAILED:
-        core_stop(r, "%.*s", ev->bytes.len > 0 ? ev->bytes.len : 0,
-                  ev->bytes.p ? (const char *)ev->bytes.p : "");
+        on_disk_event(r, ev);
         break;
     }
 }
@@ -237,19 +307,31 @@ static void close_late_handshakes(struct replica *r) {
  */
 static void run_timers(struct replica *r) {
     close_late_handshakes(r);
-    if (r->serving)
+    role_timers(r);
+    if (connect_deadline(r) <= r->mono_ms)
+        connect_waiting(r);
+    if (r->leading)
         connect_expire(r);
+    touch_run(r);
+    forward_release(r);
+    snap_flow_run(r);
     order_run(r);
 }
 
+static int64_t sooner(int64_t a, int64_t b) { return a < b ? a : b; }
+
 static void ask_for_deadline(struct replica *r) {
-    int64_t next = INT64_MAX;
+    int64_t next = zab_deadline(r->zab);
     /* What is overdue and cannot be proposed now is looked at when the log has answered. */
-    if (r->serving && zab_ready(r->zab))
-        next = expiry_deadline(&r->sessions);
-    if (r->conns.handshakes && r->conns.handshakes->opened_ms + HANDSHAKE_TIMEOUT_MS < next)
-        next = r->conns.handshakes->opened_ms + HANDSHAKE_TIMEOUT_MS;
-    if (r->run_list)
+    if (r->leading && zab_ready(r->zab))
+        next = sooner(next, expiry_deadline(&r->sessions));
+    if (r->conns.handshakes)
+        next = sooner(next, r->conns.handshakes->opened_ms + HANDSHAKE_TIMEOUT_MS);
+    next = sooner(next, role_deadline(r));
+    next = sooner(next, connect_deadline(r));
+    if (r->serving && !r->leading)
+        next = sooner(next, r->touch_ms);
+    if (r->run_list || snap_flow_more(r))
         next = r->mono_ms;
     if (next != r->deadline_ms && next != INT64_MAX)
         out_deadline(&r->out, next);
@@ -263,10 +345,14 @@ struct updates replica_step(struct replica *r, const struct event *ev) {
     if (ev->mono_ms > r->mono_ms)
         r->mono_ms = ev->mono_ms;
     r->wall_ms = ev->wall_ms;
+    /* A leader that was replaced while it stood still finds that out before it answers anybody. */
+    zab_clock(r->zab, r->mono_ms);
+    core_pump(r);
     expiry_clock(&r->sessions, r->mono_ms, r->deadline_ms);
-    dispatch(r, ev);
+    if (!r->stopped)
+        dispatch(r, ev);
+    core_pump(r);
     if (r->started && !r->stopped) {
-        core_pump(r);
         run_timers(r);
         core_pump(r);
         ask_for_deadline(r);

@@ -3,6 +3,7 @@
 #include "common/check.h"
 #include "replica/server/connect.h"
 #include "replica/server/order.h"
+#include "replica/server/touch.h"
 
 struct buf *reply_begin(struct replica *r, struct conn *c, int32_t xid, zxid_t zxid,
                         enum zk_err err) {
@@ -154,6 +155,18 @@ static void write_committed(struct replica *r, struct request *q, const struct t
         write_result(b, q->opcode, &txn->ops[0], &changes->stats[0]);
 }
 
+/* Whether a result that was kept is one of such a request. */
+static bool result_fits(const struct request *q, const struct txn *txn) {
+    if (txn->type == TXN_ERROR)
+        return !txn->multi || q->opcode == OP_MULTI;
+    if (q->opcode == OP_MULTI)
+        return txn->multi && txn->op_count == q->multi_count;
+    if (txn->multi || txn->op_count != 1)
+        return false;
+    bool creates = q->opcode == OP_CREATE || q->opcode == OP_CREATE2;
+    return creates == (txn->ops[0].type == TXN_OP_CREATE);
+}
+
 /* After the answer to closeSession the server hangs up. */
 static void reply_after(struct replica *r, struct conn *c, struct request *q) {
     int32_t opcode = q->opcode, xid = q->xid;
@@ -162,19 +175,65 @@ static void reply_after(struct replica *r, struct conn *c, struct request *q) {
         core_hang_up(r, c);
 }
 
+/* Keeps the frame that was begun until it is q's turn. */
+static void reply_keep(struct replica *r, struct request *q) {
+    out_frame_seal(&r->out);
+    q->reply = blob_new(r->out.bytes.data + r->out.frame_at, r->out.bytes.len - r->out.frame_at);
+    out_frame_drop(&r->out);
+    order_unlist(q);
+    q->state = REQUEST_DONE;
+}
+
+void reply_render_error(struct replica *r, struct request *q, enum zk_err err) {
+    (void)reply_begin(r, q->conn, q->xid, core_last_zxid(r), err);
+    reply_keep(r, q);
+}
+
+bool reply_from_results(struct replica *r, struct request *q) {
+    const struct retry_result *result;
+    switch (retry_find(&q->conn->session->results, q->xid, &result)) {
+    case RETRY_NEW:
+        return false;
+    case RETRY_FORGOTTEN:
+        reply_render_error(r, q, ZK_RESULTFORGOTTEN);
+        return true;
+    case RETRY_KNOWN:
+        break;
+    }
+    struct tree_changes changes;
+    struct txn *txn = retry_decode(result, &changes);
+    /* The same xid with another request is not what it was the result of. */
+    if (!txn || !result_fits(q, txn)) {
+        reply_render_error(r, q, ZK_RESULTFORGOTTEN);
+    } else {
+        write_committed(r, q, txn, &changes);
+        reply_keep(r, q);
+    }
+    if (txn)
+        tree_changes_close(&changes);
+    txn_free(txn);
+    return true;
+}
+
+/* Its client has a session here from now on. */
+static void reply_established(struct replica *r, struct conn *c) {
+    conn_established(&r->conns, c);
+    touch_connected(r, c->session);
+}
+
 void reply_committed(struct replica *r, struct request *q, const struct txn *txn,
                      const struct tree_changes *changes) {
     struct conn *c = q->conn;
-    if (q->kind == REQUEST_CONNECT)
+    bool connects = q->kind != REQUEST_WRITE;
+    if (connects) {
+        CHECK(c->first == q);
+        reply_established(r, c);
         connect_write(r, c, q->timeout_ms, txn->session_id);
-    else
+    } else {
         write_committed(r, q, txn, changes);
+    }
     if (c->first != q) {
-        out_frame_seal(&r->out);
-        q->reply =
-            blob_new(r->out.bytes.data + r->out.frame_at, r->out.bytes.len - r->out.frame_at);
-        out_frame_drop(&r->out);
-        q->state = REQUEST_DONE;
+        reply_keep(r, q);
         return;
     }
     q->state = REQUEST_DONE;
@@ -184,6 +243,8 @@ void reply_committed(struct replica *r, struct request *q, const struct txn *txn
     if (conn_find(&r->conns, id) != c)
         return;
     order_pop(r, c);
+    if (connects)
+        order_unblock(r, c);
     order_drain(r, c);
 }
 

@@ -20,7 +20,12 @@ void reply_count(struct replica *r, struct conn *c, int32_t xid, int32_t opcode,
  * it is rendered and waits. The connection may be gone afterwards. */
 void reply_committed(struct replica *r, struct request *q, const struct txn *txn,
                      const struct tree_changes *changes);
-/* Sends what reply_committed rendered. */
+/* The first result of q, when this write of its session was done before: rendered, true. Its turn
+ * is all that it waits for then. */
+bool reply_from_results(struct replica *r, struct request *q);
+/* Renders a refusal as q's answer. */
+void reply_render_error(struct replica *r, struct request *q, enum zk_err err);
+/* Sends what was rendered. */
 void reply_send_rendered(struct replica *r, struct conn *c, struct request *q);
 
 /* A watch event for the connection, if it is still there. */

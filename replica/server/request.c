@@ -4,7 +4,9 @@
 #include "replica/server/order.h"
 #include "replica/server/prep.h"
 #include "replica/server/read.h"
-#include "replica/server/reply.h"
+#include "replica/server/read_only.h"
+#include "replica/server/role.h"
+#include "replica/server/touch.h"
 
 /* addauth is answered at once, before what is queued, and counts for every request after it. A
  * failure is answered and ends the connection (ZooKeeperServer.processPacket). */
@@ -24,23 +26,17 @@ static void request_auth(struct replica *r, struct conn *c, int32_t xid, struct 
     (void)order_push(r, c, REQUEST_READ, xid, OP_AUTH, (struct slice){&ok, 1});
 }
 
-static void request_write(struct replica *r, struct conn *c, int32_t xid, int32_t opcode,
-                          struct slice body) {
-    struct slice keep = zab_ready(r->zab) ? (struct slice){NULL, 0} : body;
+/* What goes to the leader: a write or a sync. */
+static void request_submit(struct replica *r, struct conn *c, enum request_kind kind, int32_t xid,
+                           int32_t opcode, struct slice body) {
+    bool keep = kind == REQUEST_SYNC || order_keeps_body(r, c);
     if (opcode == OP_CLOSE_SESSION)
         c->ending = true; /* what the client sends after it has no session any more */
-    struct request *q = order_push(r, c, REQUEST_WRITE, xid, opcode, keep);
-    prep_or_hold(r, q, body);
-}
-
-static void request_sync(struct replica *r, struct conn *c, int32_t xid, struct slice body) {
-    zab_marker marker = zab_sync(r->zab);
-    if (order_is_clear(r, c) && zab_sync_passed(r->zab, marker)) {
-        read_request(r, c, xid, OP_SYNC, c->ids.count, r->mono_ms, body);
-        return;
-    }
-    struct request *q = order_push(r, c, REQUEST_SYNC, xid, OP_SYNC, body);
-    if (order_await(r, q, marker) && c->first == q)
+    struct request *q = order_push(r, c, kind, xid, opcode, keep ? body : (struct slice){NULL, 0});
+    if (opcode == OP_MULTI)
+        prep_multi_types(body, &q->multi_types, &q->multi_count);
+    order_submit(r, q, body);
+    if (c->first == q && q->state == REQUEST_DONE)
         order_drain(r, c);
 }
 
@@ -59,10 +55,9 @@ static void request_read(struct replica *r, struct conn *c, int32_t xid, int32_t
 static void request_dispatch(struct replica *r, struct conn *c, int32_t xid, int32_t opcode,
                              struct slice body) {
     const struct opcode_info *info = opcode_find(opcode);
-    if (info && (info->flags & OPF_WRITE) && !(info->flags & OPF_INTERNAL))
-        request_write(r, c, xid, opcode, body);
-    else if (opcode == OP_SYNC)
-        request_sync(r, c, xid, body);
+    bool write = info && (info->flags & OPF_WRITE) && !(info->flags & OPF_INTERNAL);
+    if (!c->read_only && (write || opcode == OP_SYNC))
+        request_submit(r, c, write ? REQUEST_WRITE : REQUEST_SYNC, xid, opcode, body);
     else
         request_read(r, c, xid, opcode, body); /* the unknown as well: refused in its turn */
 }
@@ -72,15 +67,23 @@ static bool request_has_session(const struct conn *c) {
     if (c->ending)
         return false;
     if (!c->session)
-        return c->state == CONN_CONNECTING;
+        return c->state == CONN_CONNECTING || c->read_only;
     return !c->session->closing;
+}
+
+/* Whether frames of c are taken now; those of clients that are held wait. */
+static bool request_is_taken(const struct replica *r, const struct conn *c) {
+    return r->serving || c->read_only || role_holds(r) ||
+           (c->state == CONN_NEW && read_only_active(r));
 }
 
 void request_frame(struct replica *r, struct conn *c, struct slice frame) {
     c->stats.received++;
     r->stats.received++;
-    if (!r->serving) {
-        core_close_conn(r, c, "this replica does not serve yet");
+    if (!request_is_taken(r, c)) {
+        core_close_conn(r, c,
+                        r->leading ? "this replica leads, and leaderServes=no"
+                                   : "this replica does not serve: it has no leader yet");
         return;
     }
     if (c->state == CONN_NEW) {
@@ -98,7 +101,7 @@ void request_frame(struct replica *r, struct conn *c, struct slice frame) {
         return;
     }
     if (c->session)
-        expiry_touch(&r->sessions, c->session);
+        touch_heard(r, c->session);
     if (h.type == OP_AUTH) {
         request_auth(r, c, h.xid, &cur);
         return;

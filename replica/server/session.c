@@ -70,7 +70,9 @@ void sessions_begin_ids(struct sessions *ss, int64_t wall_ms) {
     uint64_t server = (uint64_t)ss->server_id << ID_BITS;
     uint64_t by_clock = (((uint64_t)wall_ms << 24) >> 8) & ID_MASK;
     uint64_t above = (ss->max_count + 1) & ID_MASK;
-    ss->next_id = (session_id_t)(server | (by_clock > above ? by_clock : above));
+    uint64_t begin = by_clock > above ? by_clock : above;
+    uint64_t next = (uint64_t)ss->next_id & ID_MASK;
+    ss->next_id = (session_id_t)(server | (begin > next ? begin : next));
 }
 
 session_id_t session_next_id(struct sessions *ss) {

@@ -30,7 +30,7 @@ struct session {
     bool has_owner; /* `owner` is known */
     uint8_t owner;  /* the server that its client is connected to */
     /* A learner's, for the leader. */
-    bool heard; /* since the last APP_TOUCH */
+    bool heard;         /* since the last APP_TOUCH */
     int64_t expires_ms; /* on the sessions' clock; 0: nobody watches it yet */
     int32_t slot;       /* in the expiry ring, -1 none */
     struct session *slot_prev, *slot_next;
@@ -68,8 +68,8 @@ void session_remove(struct sessions *ss, struct session *s);
 /* The key of the passwords, from the ensemble's first transaction. Copied; at most
  * SESSION_SECRET_MAX bytes (CHECK). */
 void sessions_set_secret(struct sessions *ss, const struct blob *secret);
-/* Where the ids of this run begin: by the wall clock as ZooKeeper's initializeNextSessionId does
- * it, but always above every id that this server gave out before, whatever the clock does. */
+/* Where ids go on: by the wall clock as ZooKeeper's initializeNextSessionId does it, but always
+ * above every id that this server gave out before, whatever the clock does. */
 void sessions_begin_ids(struct sessions *ss, int64_t wall_ms);
 session_id_t session_next_id(struct sessions *ss);
 /* The first 16 bytes of HMAC-SHA256(secret, id): who only knows an id cannot take the session over.
