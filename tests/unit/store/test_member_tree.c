@@ -52,11 +52,13 @@ static void env_send(void *ctx, conn_id_t conn, struct slice bytes) {
 
 static void env_close(void *ctx, conn_id_t conn, struct slice why) {}
 static void env_pause(void *ctx, conn_id_t conn, bool pause) {}
+static void env_peer_send(void *ctx, uint8_t peer, struct slice bytes) {}
+static void env_peer_drop(void *ctx, uint8_t peer, struct slice why) {}
 static void env_timer(void *ctx, int64_t mono_ms) {}
 
 static void env_log_sync(void *ctx) {
     struct server *s = ctx;
-    member_log_synced(s->member, wal_sync_run(member_wal(s->member)));
+    member_log_synced(s->member, store_sync_run(member_store(s->member)));
 }
 
 static void env_note(void *ctx, enum log_level level, struct slice text) {}
@@ -78,6 +80,8 @@ static void server_init(struct server *s, struct mem_files *take_files) {
         .client_send = env_send,
         .client_close = env_close,
         .client_pause = env_pause,
+        .peer_send = env_peer_send,
+        .peer_drop = env_peer_drop,
         .set_timer = env_timer,
         .log_sync = env_log_sync,
         .note = env_note,
