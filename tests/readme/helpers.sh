@@ -1,14 +1,20 @@
-# zkfs-up and zkfs-down: what they promise. Sourced; a replica and a mount of this test's own.
+# zkfs-up and zkfs-down: what they promise. Sourced; replicas and mounts of this test's own.
 # shellcheck shell=bash disable=SC2154 # src, up, down, work, point, dir and port are the caller's
 ups=("$up" --dir "$dir" --port "$port")
 downs=("$down" --dir "$dir")
-pid_now() { cat "$dir/replica-1.pid" 2>/dev/null; }
+pid_now() { cat "$dir/replica-${1-1}.pid" 2>/dev/null; }
+# mode_of PORT: what that replica says it is.
+# shellcheck disable=SC2016 # expanded by the inner shell
+mode_of() { timeout 5 bash -c 'exec 3<>/dev/tcp/127.0.0.1/$1; printf srvr >&3; grep Mode <&3' bash "$1" 2>/dev/null; }
+# modes N: the modes of the first N, sorted.
+modes() { local i; for ((i = 0; i < $1; i++)); do mode_of $((port + i)); done | sort | tr '\n' ' '; }
+leader() { local i; for i in 1 2 3; do [[ $(mode_of $((port + i - 1))) != *leader ]] || echo "$i"; done; }
 
 # Wrong usage comes before anything is built or started.
 expect "zkfs-up without a mount point says how it is used" 2 'usage: zkfs-up' "$up"
 expect "zkfs-up --help says how it is used" 0 'usage: zkfs-up' "$up" --help
 expect "zkfs-down --help says how it is used" 0 'usage: zkfs-down' "$down" --help
-expect "several replicas are refused clearly" 2 'only 1 works' "${ups[@]}" --replicas 3 "$point"
+expect "too many replicas are refused" 2 'from 1 to 7' "${ups[@]}" --replicas 8 "$point"
 expect "a bad number of replicas is refused" 2 'replicas x' "${ups[@]}" --replicas x "$point"
 expect "a bad port is refused" 2 'port 70000' "$up" --port 70000 "$point"
 expect "an unknown option is refused" 2 'unknown option --frob' "$up" --frob "$point"
@@ -17,12 +23,19 @@ expect "zkfs-down where nothing is does nothing" 0 'nothing to end' "${downs[@]}
 
 expect "zkfs-up mounts" 0 "$point is mounted \(pid" "${ups[@]}" "$point"
 holds "the mount point is one" mounted "$point"
-for file in replica-1.pid replica-1.log replica-1/zoo.cfg replica-1/data; do
-    holds "$file is there" test -e "$dir/$file"
+for i in 1 2 3; do
+    for file in replica-$i.pid replica-$i.log replica-$i/zoo.cfg replica-$i/data/myid; do
+        holds "$file is there" test -e "$dir/$file"
+    done
 done
+expect "there are three replicas, and one leads" 0 '^Mode: follower Mode: follower Mode: leader $' modes 3
+expect "the mount knows all three" 0 "127.0.0.1:$port,127.0.0.1:$((port + 1)),127.0.0.1:$((port + 2))" \
+    tr '\0' ' ' <"/proc/$(running zkfs "$point")/cmdline"
 holds "the replica serves on the port that was asked for" grep -qx "clientPort=$port" "$dir/replica-1/zoo.cfg"
 before=$(pid_now)
 expect "zkfs-up a second time starts nothing" 0 "is mounted already" "${ups[@]}" "$point"
+expect "and says who leads" 0 "replica $(leader) leads" "${ups[@]}" "$point"
+expect "another number of replicas is refused" 1 'has 3 replicas, not 5' "${ups[@]}" --replicas 5 "$point"
 holds "and the replica is the same" test "$before" = "$(pid_now)"
 expect "another port than the replica's is refused" 1 "serves port $port" "$up" --dir "$dir" --port $((port + 1)) "$point"
 expect "a port in use by another is refused" 1 "port $port is in use" "$up" --dir "$work/other" --port "$port" "$work/zk2"
@@ -46,8 +59,17 @@ fails "rmdir of what is not empty" rmdir "$point/app"
 
 # What a reader sees when the replica has been killed: its pid file is stale, its data are there.
 kill -KILL "$(pid_now)"
+expect "the mount goes on without one of three" 0 '^8080$' timeout 20 cat "$point/app/port"
+holds "and takes writes" timeout 20 bash -c "echo on > '$point/app/goes'"
 expect "zkfs-up starts a killed replica again" 0 'pid file of an earlier run is stale' "${ups[@]}" "$point"
 fails "with another pid" test "$before" = "$(pid_now)"
+kill -KILL "$(pid_now "$(leader)")"
+holds "the leader, too, may be killed" timeout 20 bash -c "echo without > '$point/app/goes'"
+expect "and comes back" 0 'leads' "${ups[@]}" "$point"
+expect "all three serve again" 0 '^Mode: follower Mode: follower Mode: leader $' modes 3
+holds "a replica's folder is lost" bash -c "kill -KILL $(pid_now 2); rm -rf '$dir/replica-2'"
+expect "zkfs-up makes it anew" 0 'replica 2 started' "${ups[@]}" "$point"
+expect "it takes its data from the others" 0 '^Mode: follower$' mode_of $((port + 1))
 expect "the mount went on, with its data" 0 '^8080$' timeout 20 cat "$point/app/port"
 # A zkfs that was killed leaves a mount that nobody serves.
 kill -KILL "$(running zkfs "$point")"
@@ -81,6 +103,20 @@ fails "no pid file is left" bash -c "compgen -G '$dir/*.pid'"
 expect "zkfs-down a second time does nothing" 0 'is not mounted' "${downs[@]}" "$point"
 expect "after zkfs-up the data are there" 0 'is mounted \(pid' "${ups[@]}" "$point"
 expect "all of them" 0 '^8080$' cat "$point/app/port"
+
+# One replica becomes three.
+holds "zkfs-down --purge" "${downs[@]}" --purge "$point"
+expect "a replica alone" 0 'is mounted \(pid' "${ups[@]}" --replicas 1 "$point"
+expect "is no ensemble" 0 '^Mode: standalone $' modes 1
+holds "and takes data" bash -c "mkdir '$point/app' && echo 8080 > '$point/app/port'"
+expect "again with --replicas 1 it stays alone" 0 'is mounted already' "${ups[@]}" --replicas 1 "$point"
+expect "zkfs-up without --replicas makes it three" 0 'becomes the first of 3' "${ups[@]}" "$point"
+expect "who are an ensemble" 0 '^Mode: follower Mode: follower Mode: leader $' modes 3
+expect "the mount went on" 0 '^8080$' timeout 20 cat "$point/app/port"
+holds "it is mounted with all of them now" bash -c "${downs[*]} '$point' && ${ups[*]} '$point'"
+kill -KILL "$(pid_now)"
+expect "the data are in the others" 0 '^8080$' timeout 20 cat "$point/app/port"
+holds "zkfs-up" "${ups[@]}" "$point"
 
 # A program that stands in the mount: lazily, and said.
 (cd "$point/app" && exec sleep 60) &

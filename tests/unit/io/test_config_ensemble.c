@@ -198,7 +198,7 @@ START_TEST(a_missing_myid_is_an_error_that_says_what_is_right) {
 END_TEST
 
 START_TEST(a_myid_that_is_no_number_is_an_error) {
-    static const char *const wrong[] = {"", "two", "2 3", "0", "256", "-1", "2x"};
+    static const char *const wrong[] = {"", "[]:1:2", "two", "2 3", "0", "256", "-1", "2x"};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         write_myid(wrong[i]);
         refuse(THREE, myid, "a number from 1 to 255 alone is right");
