@@ -1,5 +1,5 @@
-/* Quorums as pure functions: majorities, weights, groups (ZooKeeper's QuorumMaj, QuorumHierarchical).
- * Any two quorums share a voter. */
+/* Quorums as pure functions: majorities, weights, groups (ZooKeeper's QuorumMaj,
+ * QuorumHierarchical). Any two quorums share a voter. */
 #ifndef ZKFS_REPLICA_ZAB_QUORUM_H
 #define ZKFS_REPLICA_ZAB_QUORUM_H
 
@@ -38,12 +38,12 @@ static inline bool quorum_has(const struct quorum_set *s, uint8_t id) {
 /* NULL when the id is none of the ensemble's. */
 const struct quorum_server *quorum_find(const struct quorum_config *q, uint8_t id);
 bool quorum_may_lead(const struct quorum_config *q, uint8_t id); /* a voter with a weight */
-/* Whether the set holds a quorum. Without groups: more than half of the voters' weight. With groups:
- * more than half of the weight in more than half of the groups that have any weight. */
+/* Whether the set holds a quorum. Without groups: more than half of the voters' weight. With
+ * groups: more than half of the weight in more than half of the groups that have any weight. */
 bool quorum_holds(const struct quorum_config *q, const struct quorum_set *set);
 /* For elections and promises, where a voter whose history is empty may have lost it (Z12): those of
- * `blank` count only when all of the set are blank (a new ensemble), or when the set has every voter
- * (then nothing that exists anywhere is overlooked). */
+ * `blank` count only when all of the set are blank (a new ensemble), or when the set has every
+ * voter (then nothing that exists anywhere is overlooked). */
 bool quorum_holds_with_blanks(const struct quorum_config *q, const struct quorum_set *set,
                               const struct quorum_set *blank);
 /* The greatest zxid that a quorum has acknowledged; acked[id] is a server's last, 0 for none.

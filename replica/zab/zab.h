@@ -1,20 +1,21 @@
 /* Zab (Junqueira, Reed, Serafini: DSN'11; docs/zab.md): election, discovery, synchronisation and
  * broadcast of one server of an ensemble, as a pure state machine. It knows payloads as bytes only.
  *
- * Inputs are calls, outputs are pulled with zab_next after each. What has to wait for the disk comes
- * out only after the disk's own input (zab_log_synced, ...). An ensemble of one takes the same path.
+ * Inputs are calls, outputs are pulled with zab_next after each. What has to wait for the disk
+ * comes out only after the disk's own input (zab_log_synced, ...). An ensemble of one takes the
+ * same path.
  *
  *              zab_start
- *   (recover) ----------> LOOKING --- elected by a quorum ---> LEADING    (discovery, sync, broadcast)
- *                          ^  |                                   |
- *                          |  +-- a leader is known -> FOLLOWING or OBSERVING
- *                          |                                      |
+ *   (recover) ----------> LOOKING --- elected by a quorum ---> LEADING    (discovery, sync,
+ * broadcast) ^  |                                   | |  +-- a leader is known -> FOLLOWING or
+ * OBSERVING |                                      |
  *                          +-- no quorum heard, link or leader lost, protocol broken
  *
- * History. The log is one sequence of records; an epoch begins with a record of its own, (e,0), that
- * its leader appends before anything else. So two logs that both have (e,0) are equal up to it, and
- * the greatest common epoch and the lesser of its two last counters are the last common record (R6).
- * currentEpoch is the epoch of the last record. acceptedEpoch is kept apart (ZAB_SAVE_EPOCH).
+ * History. The log is one sequence of records; an epoch begins with a record of its own, (e,0),
+ * that its leader appends before anything else. So two logs that both have (e,0) are equal up to
+ * it, and the greatest common epoch and the lesser of its two last counters are the last common
+ * record (R6). currentEpoch is the epoch of the last record. acceptedEpoch is kept apart
+ * (ZAB_SAVE_EPOCH).
  *
  * Memory. What is not known to be committed is not applied: ZAB_COMMIT comes for records that are
  * committed and durable here, in order, each once. Every record tells how far was committed when it
@@ -36,41 +37,41 @@ struct zab_config {
     struct quorum_config quorum; /* all servers, self included; copied */
     uint32_t counter_limit;      /* ZAB_COUNTER_LIMIT; tests take a small one */
     int32_t heartbeat_ms;        /* a leader's PING */
-    int32_t silence_ms;          /* a link without a message for so long is dropped; a leader that has
-                                    not heard a quorum for so long steps down (Z6) */
-    int32_t finalize_ms; /* a quorum agrees, but a connected voter has not spoken: wait so long */
-    int32_t init_ms;     /* elected, or following, and not established by then: look again */
-    uint32_t window_bytes;  /* sent to one learner and not acknowledged: at most about this */
-    uint32_t recent_bytes;  /* records kept in memory for learners that are a little behind */
-    uint32_t inflight_max;  /* proposals not committed: zab_ready is false beyond */
+    int32_t silence_ms;    /* a link without a message for so long is dropped; a leader that has
+                              not heard a quorum for so long steps down (Z6) */
+    int32_t finalize_ms;   /* a quorum agrees, but a connected voter has not spoken: wait so long */
+    int32_t init_ms;       /* elected, or following, and not established by then: look again */
+    uint32_t window_bytes; /* sent to one learner and not acknowledged: at most about this */
+    uint32_t recent_bytes; /* records kept in memory for learners that are a little behind */
+    uint32_t inflight_max; /* proposals not committed: zab_ready is false beyond */
     uint32_t inflight_bytes_max;
 };
 
 void zab_config_defaults(struct zab_config *config); /* all but self and quorum */
 
 enum zab_output_type {
-    ZAB_SEND,         /* peer, msg */
-    ZAB_DROP,         /* peer, text: close the link; no message of it may come any more (zab_peer_down
-                         is not called for it). The shell connects again. */
-    ZAB_SAVE_EPOCH,   /* epoch: make acceptedEpoch durable, then zab_epoch_saved (R7) */
-    ZAB_LOG_APPEND,   /* kind, zxid, committed, payload: append; zab_log_synced when durable */
-    ZAB_LOG_TRUNCATE, /* zxid: remove everything behind it durably, then zab_log_truncated. Nothing is
-                         appended meanwhile. */
-    ZAB_LOG_READ,     /* peer, zxid: records behind zxid, then zab_log_range; one under way per peer */
-    ZAB_COMMIT,       /* kind, zxid, payload: apply */
-    ZAB_ROLE,         /* role, peer (the leader; self when leading; 0 none), epoch: this server's role
-                         changed. It does not serve, propose or answer markers before ZAB_SERVE. */
-    ZAB_SERVE,        /* epoch. LEADING: a quorum has acknowledged NEWLEADER: propose and serve (Z4).
-                         FOLLOWING, OBSERVING: up to date: serve. Comes after the commits it covers.
-                         Again without a role change: the leader's epoch was rolled over. */
-    ZAB_SNAP_SEND,    /* leader: peer needs a snapshot: send pieces with zab_snap_send while
-                         zab_snap_room says so, then zab_snap_sent */
-    ZAB_SNAP_STOP,    /* leader: peer is gone: stop that */
-    ZAB_SNAP_BEGIN,   /* learner: what follows is a snapshot that will replace everything */
-    ZAB_SNAP_CHUNK,   /* learner: payload: the next piece */
-    ZAB_SNAP_END,     /* learner: zxid (where the walk began), ended: make it durable in place of the
-                         whole log, load it, then zab_snap_installed. A zab_log_synced of the old log
-                         may still come before that. */
+    ZAB_SEND,       /* peer, msg */
+    ZAB_DROP,       /* peer, text: close the link; no message of it may come any more (zab_peer_down
+                       is not called for it). The shell connects again. */
+    ZAB_SAVE_EPOCH, /* epoch: make acceptedEpoch durable, then zab_epoch_saved (R7) */
+    ZAB_LOG_APPEND, /* kind, zxid, committed, payload: append; zab_log_synced when durable */
+    ZAB_LOG_TRUNCATE, /* zxid: remove everything behind it durably, then zab_log_truncated. Nothing
+                         is appended meanwhile. */
+    ZAB_LOG_READ,  /* peer, zxid: records behind zxid, then zab_log_range; one under way per peer */
+    ZAB_COMMIT,    /* kind, zxid, payload: apply */
+    ZAB_ROLE,      /* role, peer (the leader; self when leading; 0 none), epoch: this server's role
+                      changed. It does not serve, propose or answer markers before ZAB_SERVE. */
+    ZAB_SERVE,     /* epoch. LEADING: a quorum has acknowledged NEWLEADER: propose and serve (Z4).
+                      FOLLOWING, OBSERVING: up to date: serve. Comes after the commits it covers.
+                      Again without a role change: the leader's epoch was rolled over. */
+    ZAB_SNAP_SEND, /* leader: peer needs a snapshot: send pieces with zab_snap_send while
+                      zab_snap_room says so, then zab_snap_sent */
+    ZAB_SNAP_STOP, /* leader: peer is gone: stop that */
+    ZAB_SNAP_BEGIN, /* learner: what follows is a snapshot that will replace everything */
+    ZAB_SNAP_CHUNK, /* learner: payload: the next piece */
+    ZAB_SNAP_END,   /* learner: zxid (where the walk began), ended: make it durable in place of the
+                       whole log, load it, then zab_snap_installed. A zab_log_synced of the old log
+                       may still come before that. */
     ZAB_SNAP_ABANDON, /* learner: the pieces so far are of no use (the leader is gone) */
     ZAB_APP,          /* peer, payload: the server room's message */
     ZAB_NOTE,         /* text, peer, zxid: worth a line of log */
@@ -145,7 +146,7 @@ void zab_snap_installed(struct zab *z);
 /* Whether zab_propose may be called: this server leads and there is room. When it turns true again,
  * the caller finds out by asking after each step. */
 bool zab_ready(const struct zab *z);
-zxid_t zab_next_zxid(const struct zab *z); /* what the next zab_propose gives */
+zxid_t zab_next_zxid(const struct zab *z);                    /* what the next zab_propose gives */
 zxid_t zab_propose(struct zab *z, struct blob *take_payload); /* zab_ready must hold (CHECK) */
 /* A marker behind every proposal made so far. It is passed when those are committed and pulled, and
  * a quorum has confirmed by a round of heartbeats that began after the call that this server still
@@ -154,19 +155,21 @@ typedef uint64_t zab_marker;
 zab_marker zab_sync(struct zab *z);
 bool zab_sync_passed(const struct zab *z, zab_marker marker);
 
-/* The server room's message to the leader, or from the leader to a learner that is up to date. False
- * when there is no such link: it is dropped. Arrives in order with the commits of the same link. */
+/* The server room's message to the leader, or from the leader to a learner that is up to date.
+ * False when there is no such link: it is dropped. Arrives in order with the commits of the same
+ * link. */
 bool zab_send_app(struct zab *z, uint8_t peer, struct blob *take_payload);
 
 enum zab_role zab_role(const struct zab *z);
-bool zab_serving(const struct zab *z);          /* ZAB_SERVE was pulled, in this role */
-uint8_t zab_leader(const struct zab *z);        /* 0: none known */
-uint32_t zab_epoch(const struct zab *z);        /* currentEpoch: of the last record */
+bool zab_serving(const struct zab *z);   /* ZAB_SERVE was pulled, in this role */
+uint8_t zab_leader(const struct zab *z); /* 0: none known */
+uint32_t zab_epoch(const struct zab *z); /* currentEpoch: of the last record */
 uint32_t zab_accepted_epoch(const struct zab *z);
-zxid_t zab_last_zxid(const struct zab *z);      /* last appended or proposed, epochs included */
+zxid_t zab_last_zxid(const struct zab *z); /* last appended or proposed, epochs included */
 zxid_t zab_durable_zxid(const struct zab *z);
-zxid_t zab_committed_zxid(const struct zab *z); /* known to be committed; may be ahead of the pulled */
-uint32_t zab_in_flight(const struct zab *z);    /* proposals whose commit was not pulled */
+zxid_t
+zab_committed_zxid(const struct zab *z);     /* known to be committed; may be ahead of the pulled */
+uint32_t zab_in_flight(const struct zab *z); /* proposals whose commit was not pulled */
 bool zab_blank(const struct zab *z);
 
 /* For admin words: what the leader knows of its learners. */

@@ -25,8 +25,8 @@ enum zab_msg_type {
     ZM_VOTE = 1,
     ZM_FOLLOWERINFO, /* CEPOCH of the paper: epoch is acceptedEpoch; zxid the last; observer; round:
                         of this attachment, another each time that the learner begins anew */
-    ZM_LEADERINFO,   /* NEWEPOCH: epoch; round: the FOLLOWERINFO's. What comes before it on the link is
-                        of an earlier attachment */
+    ZM_LEADERINFO,   /* NEWEPOCH: epoch; round: the FOLLOWERINFO's. What comes before it on the link
+                        is   of an earlier attachment */
     ZM_ACKEPOCH,     /* ACK-E: epoch; counted; epochs: the history's newest epochs */
     ZM_SYNC,         /* mode; zxid: the last common record; committed */
     ZM_SNAPCHUNK,    /* bytes */
@@ -39,8 +39,8 @@ enum zab_msg_type {
     ZM_UPTODATE,     /* zxid: committed up to here; serve */
     ZM_PING,         /* round; zxid: committed up to here */
     ZM_PONG,         /* round */
-    ZM_APP,          /* bytes: the server room's; only between a leader and who it brought up to date.
-                        zxid: what the leader had committed; comes behind that at the learner */
+    ZM_APP, /* bytes: the server room's; only between a leader and who it brought up to date.
+               zxid: what the leader had committed; comes behind that at the learner */
     ZM_TYPE_END
 };
 

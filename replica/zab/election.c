@@ -1,0 +1,320 @@
+/* Looking for a leader: Zab's phase 0 (DSN'11 leaves it open; docs/zab.md, "Looking"). It need not
+ * be right, only quick: discovery makes sure that nothing is lost. */
+#include "common/check.h"
+#include "replica/zab/zab_state.h"
+
+/* Z1: (currentEpoch, last zxid, server id); the epoch is in the zxid. */
+static bool better(zxid_t zxid, uint8_t id, zxid_t than_zxid, uint8_t than_id) {
+    return zxid != than_zxid ? zxid > than_zxid : id > than_id;
+}
+
+/* R3, S7: a vote says what is on disk, so nothing may be on its way there. */
+static bool drained(const struct zab *z) {
+    return z->history.durable == z->history.last && !z->truncating && !z->installing &&
+           z->saving == 0;
+}
+
+static void fill_looking(const struct zab *z, struct zab_out *o) {
+    o->leader = z->no_candidate ? 0 : z->candidate;
+    o->zxid = z->no_candidate ? 0 : z->candidate_zxid;
+    o->leader_blank = !z->no_candidate && z->candidate_blank;
+}
+
+/* One that does not look says whom it follows, and in which epoch. */
+void election_tell(struct zab *z, struct learner *l, bool answer) {
+    if (!l->up)
+        return;
+    struct zab_out *o = out_send(z, l->id, ZM_VOTE);
+    o->role = z->role;
+    o->round = z->round;
+    o->blank = zab_blank(z);
+    o->answer = answer;
+    if (z->role == ZAB_LOOKING) {
+        fill_looking(z, o);
+        return;
+    }
+    o->leader = z->leader;
+    o->epoch = z->lead_epoch;
+    o->zxid = z->role == ZAB_LEADING ? z->history.last : 0;
+}
+
+static void tell_all(struct zab *z) {
+    z->vote_ms = z->now_ms;
+    for (uint32_t i = 0; i < z->peer_count; i++)
+        election_tell(z, &z->peers[i], false);
+}
+
+/* Only one whom this server could follow: what others say of a server that it cannot reach would
+ * lead to a leader without followers. */
+static bool is_candidate(const struct zab *z, uint8_t id) {
+    const struct learner *l = zab_peer(z, id);
+    return l && l->up && quorum_may_lead(&z->config.quorum, id) && !quorum_has(&z->unfit, id);
+}
+
+static bool consider(struct zab *z, uint8_t id, zxid_t zxid, bool blank) {
+    if (!is_candidate(z, id))
+        return false;
+    if (!z->no_candidate && !better(zxid, id, z->candidate_zxid, z->candidate))
+        return false;
+    z->candidate = id;
+    z->candidate_zxid = zxid;
+    z->candidate_blank = blank;
+    z->no_candidate = false;
+    return true;
+}
+
+/* A vote of the same round, or the word of one that leads already. */
+static bool consider_vote(struct zab *z, const struct learner *l) {
+    const struct zab_vote *v = &l->vote;
+    if (!l->up || !l->spoken || l->observer)
+        return false;
+    if (v->role == ZAB_LEADING)
+        return consider(z, l->id, v->leader_zxid, v->blank);
+    if (v->role != ZAB_LOOKING || v->round != z->round || v->leader == 0)
+        return false;
+    return consider(z, v->leader, v->leader_zxid, v->leader_blank);
+}
+
+static void vote_afresh(struct zab *z) {
+    z->no_candidate = !z->may_lead;
+    z->candidate = z->config.self;
+    z->candidate_zxid = z->history.last;
+    z->candidate_blank = zab_blank(z);
+    z->agreed = false;
+    z->round_ms = z->now_ms;
+    for (uint32_t i = 0; i < z->peer_count; i++)
+        (void)consider_vote(z, &z->peers[i]);
+    tell_all(z);
+}
+
+/* The next round, but not before the one that others are in already. */
+static void next_round(struct zab *z) {
+    z->round++;
+    for (uint32_t i = 0; i < z->peer_count; i++) {
+        const struct learner *l = &z->peers[i];
+        if (l->up && l->spoken && l->vote.role == ZAB_LOOKING && l->vote.round > z->round)
+            z->round = l->vote.round;
+    }
+    vote_afresh(z);
+}
+
+void election_leave(struct zab *z) {
+    z->voting = false;
+    z->agreed = false;
+    z->unfit = (struct quorum_set){{0}};
+}
+
+static bool votes_for(const struct zab *z, const struct learner *l, uint8_t id) {
+    return l->up && l->spoken && !l->observer && l->vote.role == ZAB_LOOKING &&
+           l->vote.round == z->round && l->vote.leader == id;
+}
+
+static bool follows(const struct learner *l, uint8_t leader) {
+    return l->up && l->spoken && !l->observer && l->vote.leader == leader &&
+           (l->vote.role == ZAB_FOLLOWING || l->vote.role == ZAB_LEADING);
+}
+
+/* Whether a quorum wants `id`: with its votes, or because it follows already (who says so of this
+ * server, which looks, has not heard yet that it does not lead any more). Z12: those of blank
+ * servers count only among themselves, or when everyone votes. */
+static bool is_elected(const struct zab *z, uint8_t id) {
+    struct quorum_set set = {{0}}, blank = {{0}};
+    if (!z->observer && !z->no_candidate && z->candidate == id) {
+        quorum_add(&set, z->config.self);
+        if (zab_blank(z))
+            quorum_add(&blank, z->config.self);
+    }
+    for (uint32_t i = 0; i < z->peer_count; i++) {
+        const struct learner *l = &z->peers[i];
+        if (!votes_for(z, l, id) && (id == z->config.self || !follows(l, id)))
+            continue;
+        quorum_add(&set, l->id);
+        if (l->vote.blank)
+            quorum_add(&blank, l->id);
+    }
+    return quorum_holds_with_blanks(&z->config.quorum, &set, &blank);
+}
+
+/* Whether a quorum, the leader included, says that it is there already in the leader's epoch. */
+static bool is_followed(const struct zab *z, const struct learner *leader) {
+    struct quorum_set set = {{0}};
+    for (uint32_t i = 0; i < z->peer_count; i++) {
+        const struct learner *l = &z->peers[i];
+        if (follows(l, leader->id) && l->vote.epoch == leader->vote.epoch)
+            quorum_add(&set, l->id);
+    }
+    return quorum_holds(&z->config.quorum, &set);
+}
+
+static bool says_it_leads(const struct zab *z, const struct learner *l) {
+    return l->up && l->spoken && l->vote.role == ZAB_LEADING &&
+           quorum_may_lead(&z->config.quorum, l->id);
+}
+
+/* Whom to follow; of several (one may not know yet that it is replaced) the newest epoch's. An
+ * observer, and one that has looked in vain (`any`), takes the leader's own word. */
+static const struct learner *leader_to_join(const struct zab *z, bool any) {
+    const struct learner *best = NULL;
+    for (uint32_t i = 0; i < z->peer_count; i++) {
+        const struct learner *l = &z->peers[i];
+        if (!says_it_leads(z, l) || (best && l->vote.epoch <= best->vote.epoch))
+            continue;
+        bool mine = !z->no_candidate && z->candidate == l->id && is_elected(z, l->id);
+        bool word = (any || z->observer) && l->vote.epoch != 0;
+        if (word || (!z->observer && (mine || is_followed(z, l))))
+            best = l;
+    }
+    return best;
+}
+
+static void join(struct zab *z, const struct learner *l) {
+    zab_enter(z, z->observer ? ZAB_OBSERVING : ZAB_FOLLOWING, l->id);
+}
+
+static bool has_spoken(const struct zab *z, const struct learner *l) {
+    return l->spoken && (l->vote.role != ZAB_LOOKING || l->vote.round == z->round);
+}
+
+/* Whether each connected server whose vote counts has spoken. */
+static bool all_spoken(const struct zab *z) {
+    for (uint32_t i = 0; i < z->peer_count; i++) {
+        const struct learner *l = &z->peers[i];
+        if (l->up && quorum_may_lead(&z->config.quorum, l->id) && !has_spoken(z, l))
+            return false;
+    }
+    return true;
+}
+
+/* Elected is who has the votes of a quorum, with every connected voter heard, or finalize_ms after
+ * the quorum agreed. */
+static void decide(struct zab *z) {
+    const struct learner *l = leader_to_join(z, false);
+    if (l) {
+        join(z, l);
+        return;
+    }
+    bool agree = !z->observer && !z->no_candidate && is_elected(z, z->candidate);
+    if (agree && !z->agreed)
+        z->agreed_ms = z->now_ms;
+    z->agreed = agree;
+    if (!agree || z->candidate != z->config.self)
+        return;
+    if (all_spoken(z) || z->now_ms - z->agreed_ms >= z->config.finalize_ms)
+        zab_enter(z, ZAB_LEADING, z->config.self);
+}
+
+void election_advance(struct zab *z) {
+    if (!z->voting) {
+        if (!drained(z))
+            return;
+        z->voting = true;
+        z->looking_ms = z->now_ms;
+        next_round(z);
+    }
+    decide(z);
+}
+
+static void vote_while_looking(struct zab *z, struct learner *l) {
+    const struct zab_vote *v = &l->vote;
+    if (v->role == ZAB_LOOKING && !l->observer && v->round > z->round) {
+        z->round = v->round;
+        vote_afresh(z);
+    } else if (v->role == ZAB_LOOKING && !l->observer && v->round < z->round) {
+        if (!v->answer)
+            election_tell(z, l, true);
+    } else if (consider_vote(z, l)) {
+        tell_all(z);
+    }
+}
+
+void election_vote(struct zab *z, struct learner *l, const struct zab_vote *v) {
+    l->vote = *v;
+    l->spoken = true;
+    if (z->role == ZAB_LOOKING) {
+        if (z->voting)
+            vote_while_looking(z, l);
+    } else if (v->role == ZAB_LOOKING && !v->answer) {
+        election_tell(z, l, true);
+    }
+}
+
+void election_peer_up(struct zab *z, struct learner *l) {
+    if (!z->voting)
+        return;
+    bool changed = false;
+    for (uint32_t i = 0; i < z->peer_count; i++)
+        changed |= consider_vote(z, &z->peers[i]);
+    if (changed)
+        tell_all(z);
+    else
+        election_tell(z, l, false);
+}
+
+void election_peer_lost(struct zab *z, struct learner *l) {
+    if (z->voting && !z->no_candidate && z->candidate == l->id)
+        next_round(z);
+}
+
+static int64_t peer_silent_at(const struct zab *z, const struct learner *l) {
+    return zab_max(l->heard_ms, z->looking_ms) + z->config.silence_ms;
+}
+
+/* Everybody talks to one who looks at each heartbeat: who does not is frozen, or cut off. */
+static void drop_silent(struct zab *z) {
+    for (uint32_t i = 0; i < z->peer_count; i++) {
+        struct learner *l = &z->peers[i];
+        if (l->up && z->now_ms >= peer_silent_at(z, l))
+            zab_drop(z, l, "said nothing for too long");
+    }
+}
+
+static bool quorum_has_spoken(const struct zab *z) {
+    struct quorum_set set = {{0}};
+    if (!z->observer)
+        quorum_add(&set, z->config.self);
+    for (uint32_t i = 0; i < z->peer_count; i++)
+        if (z->peers[i].up && has_spoken(z, &z->peers[i]))
+            quorum_add(&set, z->peers[i].id);
+    return quorum_holds(&z->config.quorum, &set);
+}
+
+/* A quorum is there, and yet nobody came to lead: links may be down between others. Whoever was
+ * voted for in vain is passed over until this server has a leader. */
+static void look_elsewhere(struct zab *z) {
+    z->round_ms = z->now_ms;
+    const struct learner *l = leader_to_join(z, true);
+    if (l) {
+        join(z, l);
+        return;
+    }
+    if (!quorum_has_spoken(z))
+        return;
+    if (z->no_candidate || z->candidate == z->config.self)
+        z->unfit = (struct quorum_set){{0}};
+    else
+        quorum_add(&z->unfit, z->candidate);
+    next_round(z);
+}
+
+void election_clock(struct zab *z) {
+    if (!z->voting)
+        return;
+    drop_silent(z);
+    if (z->now_ms - z->round_ms >= z->config.silence_ms)
+        look_elsewhere(z);
+    if (z->role == ZAB_LOOKING && z->now_ms - z->vote_ms >= z->config.heartbeat_ms)
+        tell_all(z);
+}
+
+int64_t election_deadline(const struct zab *z) {
+    if (!z->voting || z->peer_count == 0)
+        return INT64_MAX;
+    int64_t due = zab_min(z->vote_ms + z->config.heartbeat_ms, z->round_ms + z->config.silence_ms);
+    bool mine = !z->no_candidate && z->candidate == z->config.self;
+    if (z->agreed && mine)
+        due = zab_min(due, z->agreed_ms + z->config.finalize_ms);
+    for (uint32_t i = 0; i < z->peer_count; i++)
+        if (z->peers[i].up)
+            due = zab_min(due, peer_silent_at(z, &z->peers[i]));
+    return due;
+}
