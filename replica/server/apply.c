@@ -36,10 +36,19 @@ static struct blob *encode_or_refuse(struct replica *r, struct txn **t) {
     return txn_encode(refused);
 }
 
+static void note_size(struct server_stats *s, int64_t bytes) {
+    s->last_proposal_bytes = bytes;
+    if (s->min_proposal_bytes < 0 || bytes < s->min_proposal_bytes)
+        s->min_proposal_bytes = bytes;
+    if (bytes > s->max_proposal_bytes)
+        s->max_proposal_bytes = bytes;
+}
+
 void core_propose(struct replica *r, struct txn *take_txn) {
     struct txn *t = take_txn;
     t->time_ms = r->wall_ms;
     struct blob *payload = encode_or_refuse(r, &t);
+    note_size(&r->stats, payload->len);
     t->zxid = zab_propose(r->zab, payload);
     struct inflight *f = mem_alloc(sizeof *f);
     *f = (struct inflight){.txn = t};

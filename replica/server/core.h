@@ -78,6 +78,7 @@ struct server_stats {
     int64_t min_latency_ms, max_latency_ms, total_latency_ms, latency_count;
     uint64_t auth_failed;
     int64_t last_reply_bytes, min_reply_bytes, max_reply_bytes;
+    int64_t last_proposal_bytes, min_proposal_bytes, max_proposal_bytes; /* -1: none yet */
 };
 
 struct replica {

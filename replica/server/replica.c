@@ -38,6 +38,7 @@ static void copy_config(struct replica_config *to, const struct replica_config *
     to->version = dup_or_null(from->version);
     to->data_dir = dup_or_null(from->data_dir);
     to->data_log_dir = dup_or_null(from->data_log_dir);
+    to->membership = dup_or_null(from->membership);
     copy_ensemble(&to->ensemble, from);
 }
 
@@ -47,6 +48,7 @@ static void free_config(struct replica_config *c) {
     mem_free((void *)c->version);
     mem_free((void *)c->data_dir);
     mem_free((void *)c->data_log_dir);
+    mem_free((void *)c->membership);
     mem_free((void *)c->ensemble.servers);
 }
 
@@ -69,7 +71,10 @@ void core_reset_stats(struct replica *r) {
     r->stats = (struct server_stats){.min_latency_ms = INT64_MAX,
                                      .last_reply_bytes = -1,
                                      .min_reply_bytes = -1,
-                                     .max_reply_bytes = -1};
+                                     .max_reply_bytes = -1,
+                                     .last_proposal_bytes = -1,
+                                     .min_proposal_bytes = -1,
+                                     .max_proposal_bytes = -1};
 }
 
 struct replica *core_new(const struct replica_config *config, uint32_t counter_limit) {

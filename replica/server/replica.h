@@ -30,6 +30,9 @@ struct replica_config {
     const char *data_dir, *data_log_dir;
     int32_t client_port;
     int32_t listen_backlog;
+    int32_t init_limit, sync_limit; /* ticks */
+    int32_t quorum_port, election_port;
+    const char *membership; /* the server.N lines as zoo.cfg has them, each with its newline; NULL */
 };
 
 struct replica;
