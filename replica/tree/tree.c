@@ -108,6 +108,8 @@ struct znode *tree_add(struct tree *t, struct znode *parent, const struct znode_
 void tree_remove(struct tree *t, struct znode *n, size_t path_len) {
     CHECK(n->parent);
     CHECK(znode_child_count(n) == 0);
+    if (t->walks)
+        tree_walks_leave(t, n);
     struct family *f = n->parent->family;
     *(n->prev ? &n->prev->next : &f->first) = n->next;
     *(n->next ? &n->next->prev : &f->last) = n->prev;
@@ -174,6 +176,7 @@ static void free_below(struct tree *t, struct znode *top) {
 void tree_free(struct tree *t) {
     if (!t)
         return;
+    CHECK(!t->walks);
     free_below(t, t->root);
     znode_free(t, t->root);
     htab_close(&t->by_name);
@@ -239,18 +242,22 @@ size_t znode_path_len(const struct znode *n) {
     return len;
 }
 
-struct blob *znode_path(const struct znode *n) {
-    if (!n->parent)
-        return blob_new("/", 1);
-    size_t len = znode_path_len(n);
-    uint8_t *bytes = mem_alloc(len);
-    uint8_t *p = bytes + len;
+void znode_write_path(const struct znode *n, uint8_t *to, size_t path_len) {
+    uint8_t *p = to + path_len;
     for (const struct znode *at = n; at->parent; at = at->parent) {
         struct slice name = znode_name(at);
         p -= name.len;
         memcpy(p, name.p, (size_t)name.len);
         *--p = '/';
     }
+}
+
+struct blob *znode_path(const struct znode *n) {
+    if (!n->parent)
+        return blob_new("/", 1);
+    size_t len = znode_path_len(n);
+    uint8_t *bytes = mem_alloc(len);
+    znode_write_path(n, bytes, len);
     struct blob *path = blob_new(bytes, len);
     mem_free(bytes);
     return path;

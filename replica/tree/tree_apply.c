@@ -107,19 +107,38 @@ static struct znode *create_in(struct apply *a, struct znode *parent, const stru
         return n;
     }
     add_child_events(a, EVENT_NODE_CREATED, op);
-    return tree_add(a->t, parent, &seed, (size_t)path.len);
+    n = tree_add(a->t, parent, &seed, (size_t)path.len);
+    a->t->digest += digest_own(a->t, digest_key(a->t, path), n);
+    return n;
 }
 
 static void apply_create(struct apply *a, const struct txn_op *op) {
     struct znode *n = NULL;
-    struct znode *parent = find(a, path_parent(blob_slice(op->path)));
-    if (!parent)
+    struct slice parent_path = path_parent(blob_slice(op->path));
+    struct znode *parent = find(a, parent_path);
+    if (!parent) {
         broken_if_exact(a, "the parent of the znode to create does not exist");
-    else if (znode_is_ephemeral(parent))
+    } else if (znode_is_ephemeral(parent)) {
         broken_if_exact(a, "the parent of the znode to create is ephemeral");
-    else
+    } else {
+        uint64_t key = digest_key(a->t, parent_path);
+        a->t->digest -= digest_family(a->t, key, parent);
         n = create_in(a, parent, op);
+        a->t->digest += digest_family(a->t, key, parent);
+    }
     add_stat(a, n);
+}
+
+static void remove_child(struct apply *a, struct znode *n) {
+    struct tree *t = a->t;
+    struct blob *path = znode_path(n);
+    struct znode *parent = n->parent;
+    uint64_t parent_key = digest_key(a->t, path_parent(blob_slice(path)));
+    t->digest -= digest_znode(t, digest_key(a->t, blob_slice(path)), n) +
+                 digest_family(a->t, parent_key, parent);
+    tree_remove(t, n, path->len);
+    t->digest += digest_family(a->t, parent_key, parent);
+    blob_unref(path);
 }
 
 /* Not recursive, for a path may be thousands of levels deep. */
@@ -133,7 +152,7 @@ static void remove_below(struct apply *a, struct znode *top) {
             return;
         }
         struct znode *parent = n->parent;
-        tree_remove(a->t, n, znode_path_len(n));
+        remove_child(a, n);
         n = parent;
     }
 }
@@ -150,20 +169,28 @@ static void delete_found(struct apply *a, const struct txn_op *op, struct znode 
         if (a->t->broken)
             return;
     }
+    a->t->digest -= digest_znode(a->t, digest_key(a->t, blob_slice(op->path)), n);
     tree_remove(a->t, n, op->path->len);
     add_child_events(a, EVENT_NODE_DELETED, op);
 }
 
 static void apply_delete(struct apply *a, const struct txn_op *op) {
-    struct znode *parent = find(a, path_parent(blob_slice(op->path)));
-    struct znode *n =
-        parent ? tree_child_mutable(a->t, parent, path_name(blob_slice(op->path))) : NULL;
+    struct slice parent_path = path_parent(blob_slice(op->path));
+    struct znode *parent = find(a, parent_path);
+    uint64_t key = digest_key(a->t, parent_path);
+    struct znode *n = NULL;
+    if (parent) {
+        a->t->digest -= digest_family(a->t, key, parent);
+        n = tree_child_mutable(a->t, parent, path_name(blob_slice(op->path)));
+    }
     if (n && n->czxid <= a->txn->zxid)
         delete_found(a, op, n);
     else
         broken_if_exact(a, "the znode to delete does not exist");
-    if (parent)
+    if (parent) {
         grow_pzxid(a, parent);
+        a->t->digest += digest_family(a->t, key, parent);
+    }
     add_stat(a, NULL);
 }
 
@@ -172,10 +199,13 @@ static void apply_set_data(struct apply *a, const struct txn_op *op) {
     if (!n) {
         broken_if_exact(a, "the znode to set the data of does not exist");
     } else if (n->mzxid <= a->txn->zxid) {
+        uint64_t key = digest_key(a->t, blob_slice(op->path));
+        a->t->digest -= digest_own(a->t, key, n);
         tree_set_data(a->t, n, op->data);
         n->version = op->version;
         n->mzxid = a->txn->zxid;
         n->mtime_ms = a->txn->time_ms;
+        a->t->digest += digest_own(a->t, key, n);
         if (a->changes)
             add_event(a, EVENT_NODE_DATA_CHANGED, blob_ref(op->path));
     }
@@ -187,8 +217,11 @@ static void apply_set_acl(struct apply *a, const struct txn_op *op) {
     if (!n) {
         broken_if_exact(a, "the znode to set the ACL of does not exist");
     } else if (!later(n->aversion, op->version)) {
+        uint64_t key = digest_key(a->t, blob_slice(op->path));
+        a->t->digest -= digest_own(a->t, key, n);
         tree_set_acl(a->t, n, op->acl);
         n->aversion = op->version;
+        a->t->digest += digest_own(a->t, key, n);
     }
     add_stat(a, n);
 }

@@ -24,16 +24,20 @@ static void fill(struct tree *t, struct znode *n, const struct znode_image *imag
 
 const char *tree_load(struct tree *t, const struct znode_image *image) {
     struct znode *n = tree_find_mutable(t, image->path);
+    uint64_t key = digest_key(t, image->path);
     if (n) {
         /* tree_new's own: the only ones that no transaction made. */
         if (n->czxid != 0)
             return "the znode was loaded before";
         if (image->stat.ephemeral_owner != 0)
             return "a built-in znode is no ephemeral";
+        t->digest -= digest_znode(t, key, n);
         fill(t, n, image);
+        t->digest += digest_znode(t, key, n);
         return NULL;
     }
-    struct znode *parent = tree_find_mutable(t, path_parent(image->path));
+    struct slice parent_path = path_parent(image->path);
+    struct znode *parent = tree_find_mutable(t, parent_path);
     if (!parent)
         return "the parent was not loaded before";
     /* An ephemeral parent is no contradiction: the walk saw it before, and the child below the
@@ -44,7 +48,12 @@ const char *tree_load(struct tree *t, const struct znode_image *image) {
                               .owner = image->stat.ephemeral_owner,
                               .czxid = image->stat.czxid,
                               .ctime_ms = image->stat.ctime_ms};
-    fill(t, tree_add(t, parent, &seed, (size_t)image->path.len), image);
+    uint64_t parent_key = digest_key(t, parent_path);
+    t->digest -= digest_family(t, parent_key, parent);
+    n = tree_add(t, parent, &seed, (size_t)image->path.len);
+    t->digest += digest_family(t, parent_key, parent);
+    fill(t, n, image);
+    t->digest += digest_znode(t, key, n);
     return NULL;
 }
 

@@ -44,7 +44,7 @@ struct txn {
     bool multi;
     int32_t timeout_ms;
     bool retries; /* CREATE_SESSION: keeps results for exactly-once retries */
-    int32_t err; /* enum zk_err */
+    int32_t err;  /* enum zk_err */
     uint32_t error_index;
     struct blob *secret;
     struct txn_op *ops;

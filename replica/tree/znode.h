@@ -57,6 +57,9 @@ struct tree {
     uint64_t data_bytes;
     uint64_t ephemeral_count;
     const char *broken;
+    struct tree_walk *walks; /* under way */
+    bool digested;           /* somebody asked for the digest: it is kept up to date */
+    uint64_t digest;         /* then, the sum of every znode's parts */
 };
 
 /* What a new znode is made of; data and acl are borrowed (references are taken). */
@@ -81,6 +84,33 @@ void tree_set_data(struct tree *t, struct znode *n, struct blob *data);
 void tree_set_acl(struct tree *t, struct znode *n, struct blob *acl);
 struct family *znode_family(struct znode *n); /* made when it is not there */
 size_t znode_path_len(const struct znode *n); /* not of the root */
+/* Writes the path, of that length; not of the root. */
+void znode_write_path(const struct znode *n, uint8_t *to, size_t path_len);
+
+/* tree_digest.c: a znode's parts of the digest: its own, and what its children make of it (the
+ * count of creations, pzxid, how many there are). Who changes one takes it out of the sum before
+ * and puts it in after. The key is the path's. All are 0 as long as nobody wants to know: then they
+ * cost nothing.
+ */
+uint64_t digest_hash_path(struct slice path);
+uint64_t digest_hash_own(const struct tree *t, uint64_t key, const struct znode *n);
+uint64_t digest_hash_family(uint64_t key, const struct znode *n);
+
+static inline uint64_t digest_key(const struct tree *t, struct slice path) {
+    return t->digested ? digest_hash_path(path) : 0;
+}
+static inline uint64_t digest_own(const struct tree *t, uint64_t key, const struct znode *n) {
+    return t->digested ? digest_hash_own(t, key, n) : 0;
+}
+static inline uint64_t digest_family(const struct tree *t, uint64_t key, const struct znode *n) {
+    return t->digested ? digest_hash_family(key, n) : 0;
+}
+static inline uint64_t digest_znode(const struct tree *t, uint64_t key, const struct znode *n) {
+    return digest_own(t, key, n) + digest_family(t, key, n);
+}
+
+/* tree_walk.c: n is about to be removed: walks that stand on it step back. */
+void tree_walks_leave(struct tree *t, const struct znode *n);
 
 /* ephemeral.c: the owners' lists. */
 void ephemeral_attach(struct tree *t, struct ephemeral *e, session_id_t session_id);

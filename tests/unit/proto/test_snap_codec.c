@@ -173,7 +173,15 @@ static void assert_images_equal(const struct znode_image *a, const struct znode_
     ck_assert_int_eq(a->data == NULL, b->data == NULL);
     ck_assert(blob_equal(a->data, b->data));
     ck_assert(blob_equal(a->acl, b->acl));
-    ck_assert_int_eq(memcmp(&a->stat, &b->stat, sizeof a->stat), 0);
+    ck_assert_int_eq(a->stat.czxid, b->stat.czxid);
+    ck_assert_int_eq(a->stat.mzxid, b->stat.mzxid);
+    ck_assert_int_eq(a->stat.pzxid, b->stat.pzxid);
+    ck_assert_int_eq(a->stat.ctime_ms, b->stat.ctime_ms);
+    ck_assert_int_eq(a->stat.mtime_ms, b->stat.mtime_ms);
+    ck_assert_int_eq(a->stat.version, b->stat.version);
+    ck_assert_int_eq(a->stat.aversion, b->stat.aversion);
+    ck_assert_int_eq(a->stat.ephemeral_owner, b->stat.ephemeral_owner);
+    ck_assert_int_eq(a->stat.data_length, b->stat.data_length);
     ck_assert_int_eq(a->creates, b->creates);
 }
 

@@ -5,7 +5,8 @@
 #include "common/acl.h"
 #include "common/mem.h"
 #include "common/path.h"
-#include "replica/tree/tree_load.h"
+#include "replica/tree/tree_digest.h"
+#include "replica/tree/tree_walk.h"
 #include "tests/lib/unit.h"
 #include "tests/unit/tree/txn_make.h"
 
@@ -18,6 +19,7 @@
 #define MODEL_MAX 256
 #define SESSIONS 3
 #define TXNS 400
+#define COPIES 4 /* walks over the tree, many of them at once */
 
 static const char *const acls[] = {OPEN_ACL, "world:anyone:r", "digest:u:h:cdrwa",
                                    "ip:10.0.0.1:rw"};
@@ -413,16 +415,51 @@ static struct tree *load(const struct walk *w) {
     return t;
 }
 
-static void replay_and_compare(const struct walk *w, struct txn *const *txns, struct model *m) {
-    struct tree *t = load(w);
+/* What the tree's own walk saw goes into another tree at once. */
+struct tree_copy {
+    struct tree_walk *walk; /* NULL: not begun, or over */
+    struct tree *to;
+    zxid_t begun, ended;
+};
+
+/* `digested`: it keeps its digest while it is loaded, or is asked for it at the end only. */
+static void copy_begin(struct tree_copy *c, struct tree *t, bool digested) {
+    c->walk = tree_walk_new(t);
+    ck_assert_int_eq(tree_walk_begun(c->walk), c->begun);
+    c->to = tree_new();
+    if (digested)
+        tree_digest(c->to);
+}
+
+static void copy_step(struct tree_copy *c, zxid_t now) {
+    struct znode_image image;
+    if (!c->walk)
+        return;
+    c->ended = now;
+    if (tree_walk_next(c->walk, &image)) {
+        const char *why = tree_load(c->to, &image);
+        ck_assert_msg(why == NULL, "%.*s: %s", image.path.len, (const char *)image.path.p, why);
+        return;
+    }
+    tree_walk_free(c->walk);
+    c->walk = NULL;
+    tree_load_end(c->to, c->begun, c->ended);
+}
+
+/* Replays from where the walk began, and compares with the model and with the tree it went over. */
+static void replay_and_compare(struct tree *t, zxid_t begun, struct txn *const *txns,
+                               struct model *m, uint64_t digest) {
+    ck_assert_int_eq(tree_last_zxid(t), begun);
     for (size_t i = 0; i < TXNS; i++) {
-        if (txns[i]->zxid <= w->begun)
+        if (txns[i]->zxid <= begun)
             continue;
         tree_apply(t, txns[i], NULL);
-        ck_assert_msg(!tree_broken(t), "at %" PRId64 " of %" PRId64 "-%" PRId64 ": %s",
-                      txns[i]->zxid, w->begun, w->ended, tree_broken(t));
+        ck_assert_msg(!tree_broken(t), "at %" PRId64 " behind %" PRId64 ": %s", txns[i]->zxid,
+                      begun, tree_broken(t));
     }
+    ck_assert(tree_exact(t));
     assert_same(t, m, true);
+    ck_assert_uint_eq(tree_digest(t), digest);
     tree_free(t);
 }
 
@@ -437,17 +474,29 @@ static void run(uint64_t seed) {
     struct tree *t = tree_new();
     tree_changes_init(&changes);
     model_init(&m);
+    if (seed % 2)
+        tree_digest(t);
     w = (struct walk){.begun = 1 + (zxid_t)prng_below(&r, TXNS / 2)};
+    struct tree_copy copies[COPIES];
+    for (size_t i = 0; i < COPIES; i++)
+        copies[i] = (struct tree_copy){.begun = (zxid_t)prng_below(&r, TXNS)};
     /* Now and then nothing is walked before everything has happened: the log is applied twice. */
     uint32_t pace = (uint32_t)prng_below(&r, 5);
     for (size_t i = 0; i < TXNS; i++) {
         zxid_t zxid = 1 + (zxid_t)i;
         txns[i] = random_txn(&m, &r, zxid, &e);
+        for (size_t k = 0; k < COPIES; k++)
+            if (copies[k].begun == zxid - 1)
+                copy_begin(&copies[k], t, k % 2);
         tree_apply(t, txns[i], &changes);
         ck_assert_msg(!tree_broken(t), "%s", tree_broken(t));
         assert_changes(&changes, &e);
         if (i % 32 == 0)
             assert_same(t, &m, false);
+        for (size_t k = 0; k < COPIES; k++) {
+            for (uint32_t step = (uint32_t)prng_below(&r, pace + 1); step > 0; step--)
+                copy_step(&copies[k], zxid);
+        }
         for (uint32_t step = (uint32_t)prng_below(&r, pace + 1);
              zxid >= w.begun && !w.over && step > 0; step--)
             walk_step(&w, &m, zxid);
@@ -455,7 +504,13 @@ static void run(uint64_t seed) {
     while (!w.over)
         walk_step(&w, &m, TXNS);
     assert_same(t, &m, false);
-    replay_and_compare(&w, txns, &m);
+    uint64_t digest = tree_digest(t);
+    replay_and_compare(load(&w), w.begun, txns, &m, digest);
+    for (size_t k = 0; k < COPIES; k++) {
+        while (copies[k].walk)
+            copy_step(&copies[k], TXNS);
+        replay_and_compare(copies[k].to, copies[k].begun, txns, &m, digest);
+    }
     for (size_t i = 0; i < TXNS; i++)
         txn_free(txns[i]);
     tree_free(t);
