@@ -65,18 +65,12 @@ void store_append(struct store *s, const struct log_record *r) {
     wal_batch_add(&j->batch, r);
 }
 
-/* From now on nobody reads what lies behind zxid. */
-static void hide_behind(struct store *s, zxid_t zxid) {
-    if (s->cuts++ == 0 || zxid < s->cut_zxid)
-        s->cut_zxid = zxid;
-}
-
 void store_truncate(struct store *s, zxid_t zxid) {
     if (s->stopped)
         return;
     CHECK(zxid >= 0);
     job_add(s, JOB_TRUNCATE)->zxid = zxid;
-    hide_behind(s, zxid);
+    s->cuts++;
 }
 
 void store_save_epoch(struct store *s, uint32_t accepted_epoch) {
@@ -110,7 +104,7 @@ void store_snap_end(struct store *s, zxid_t begun, zxid_t ended) {
     struct job *j = job_add(s, JOB_SNAP_END);
     j->zxid = begun;
     j->ended = ended;
-    hide_behind(s, -1);
+    s->cuts++;
 }
 
 void store_snap_abandon(struct store *s) {
@@ -122,12 +116,12 @@ void store_snap_abandon(struct store *s) {
 
 /* ---- carrying them out ---- */
 
-static int truncate_log(struct store *s, zxid_t zxid) {
+static int truncate_log(struct store *s, struct job *j) {
     /* A snapshot that has effects of what goes has to go as well (Z5), and with it everything. */
     zxid_t newest = s->base.ended > s->base.begun ? s->base.ended : s->base.begun;
-    bool drop = s->base.size_bytes > 0 && zxid < newest;
-    int err = wal_truncate(&s->wal, zxid, drop);
-    if (err == 0 && drop)
+    j->dropped = s->base.size_bytes > 0 && j->zxid < newest;
+    int err = wal_truncate(&s->wal, j->zxid, j->dropped);
+    if (err == 0 && j->dropped)
         s->base = (struct snap_base){0};
     return err;
 }
@@ -157,7 +151,7 @@ static int run(struct store *s, struct job *j) {
     case JOB_APPEND:
         return wal_write(&s->wal, &j->batch);
     case JOB_TRUNCATE:
-        return truncate_log(s, j->zxid);
+        return truncate_log(s, j);
     case JOB_SAVE_EPOCH:
         return epoch_file_save(&s->epoch, &s->dir, j->epoch);
     case JOB_SNAP_BEGIN:
@@ -198,7 +192,7 @@ static void note_job(struct store *s, const struct job *j, struct store_done *do
     case JOB_TRUNCATE:
         done->truncated = true;
         s->cuts--;
-        wal_index_cut(&s->index, j->zxid < s->base_zxid ? -1 : j->zxid);
+        wal_index_cut(&s->index, j->dropped ? -1 : j->zxid);
         break;
     case JOB_SAVE_EPOCH:
         done->epoch = j->epoch;
@@ -266,13 +260,11 @@ void store_sync_end(struct store *s, struct store_done *ret_done) {
 }
 
 int store_read(struct store *s, zxid_t after, size_t max_bytes, wal_record_fn *fn, void *ctx) {
-    zxid_t limit = s->durable_zxid;
-    if (s->cuts > 0 && s->cut_zxid < limit)
-        limit = s->cut_zxid;
-    /* What is appended and not durable will be read later. */
-    if (s->cuts == 0 && after >= limit)
+    /* What is appended and not durable will be read later, and so will what a cut leaves: until it
+     * has ended, the runner may be at any of it. */
+    if (s->cuts > 0 || after >= s->durable_zxid)
         return 0;
-    return wal_read(&s->dir, &s->index, s->base_zxid, after, limit, max_bytes, fn, ctx);
+    return wal_read(&s->dir, &s->index, s->base_zxid, after, s->durable_zxid, max_bytes, fn, ctx);
 }
 
 int64_t store_size_bytes(const struct store *s) { return (int64_t)s->shown_bytes; }

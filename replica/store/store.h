@@ -63,9 +63,10 @@ struct store_done {
 void store_sync_end(struct store *s, struct store_done *ret_done);
 
 /* Calls fn for durable records behind `after`, in order: at least one, then while their payloads
- * are no more than max_bytes together. Slices are borrowed for the call. 0 or the count; -ENOENT:
- * the log does not reach back so far (`after` is before its base, or no record of it); or a read's
- * error: -EBADMSG is damage. */
+ * are no more than max_bytes together. Slices are borrowed for the call. The count; 0: nothing
+ * behind it is durable yet, or a truncation or a snapshot is on its way (ask again when it has
+ * ended); -ENOENT: the log does not reach back so far (`after` is before its base, or no record of
+ * it); or a read's error: -EBADMSG is damage. */
 int store_read(struct store *s, zxid_t after, size_t max_bytes, wal_record_fn *fn, void *ctx);
 
 int64_t store_size_bytes(const struct store *s);

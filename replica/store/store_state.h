@@ -26,6 +26,7 @@ struct job {
     zxid_t zxid;
     zxid_t ended;
     uint32_t epoch;
+    bool dropped; /* JOB_TRUNCATE, carried out: the snapshot, too, and so everything */
 };
 
 struct job_queue {
@@ -43,8 +44,7 @@ struct store {
     zxid_t base_zxid;    /* what the log begins behind */
     zxid_t durable_zxid; /* of the log */
     struct wal_point durable_end;
-    size_t cuts;     /* jobs that take records away and have not ended */
-    zxid_t cut_zxid; /* with them: what is behind this one is not read any more */
+    size_t cuts; /* jobs that take records away and have not ended */
     uint64_t shown_bytes;
     bool snap_begun; /* and not ended or abandoned */
     bool stopped;    /* an ended sync had failed */

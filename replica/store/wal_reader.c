@@ -17,6 +17,11 @@ int wal_reader_init(struct wal_reader *r, const struct env_files *files, int fd)
     return 0;
 }
 
+void wal_reader_limit(struct wal_reader *r, uint64_t size_bytes) {
+    r->size_bytes = size_bytes;
+    r->window_len = 0;
+}
+
 int wal_reader_move(struct wal_reader *r, int fd) {
     int64_t size = r->files->size(r->files->ctx, fd);
     if (size < 0)

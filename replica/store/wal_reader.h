@@ -24,6 +24,8 @@ struct wal_reader {
 
 /* 0 or negative errno. */
 int wal_reader_init(struct wal_reader *r, const struct env_files *files, int fd);
+/* What lies behind `size_bytes` reads as zeros from now on. */
+void wal_reader_limit(struct wal_reader *r, uint64_t size_bytes);
 /* Reads on in another file, with the same window's memory. 0 or negative errno. */
 int wal_reader_move(struct wal_reader *r, int fd);
 void wal_reader_close(struct wal_reader *r); /* does not close fd */

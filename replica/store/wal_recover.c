@@ -266,7 +266,7 @@ static int limit_to_cut(struct wal_recovery *rec) {
     if (rec->reader.size_bytes < rec->cut.offset)
         return damaged(rec, rec->reader.size_bytes,
                        "it ends before the place where it is to be cut");
-    rec->reader.size_bytes = rec->cut.offset;
+    wal_reader_limit(&rec->reader, rec->cut.offset);
     return 0;
 }
 
