@@ -1,7 +1,9 @@
 #include "replica/server/admin.h"
 
 #include "common/path.h"
+#include "replica/server/admin_ensemble.h"
 #include "replica/server/limits.h"
+#include "replica/server/read_only.h"
 
 #include <string.h>
 
@@ -65,7 +67,10 @@ static void print_conn(const struct word *w, const struct conn *c, bool brief) {
 
 static void word_ruok(const struct word *w) { buf_printf(w->out, "imok"); }
 
-static void word_isro(const struct word *w) { buf_printf(w->out, w->r->serving ? "rw" : "null"); }
+static void word_isro(const struct word *w) {
+    const char *text = read_only_active(w->r) ? "ro" : "null";
+    buf_printf(w->out, "%s", w->r->leading || w->r->serving ? "rw" : text);
+}
 
 /* Java's table of znodes holds the root twice, as "" and as "/", and counts both. */
 static uint64_t shown_znodes(const struct replica *r) { return tree_znode_count(r->tree) + 1; }
@@ -78,9 +83,10 @@ static void print_server(const struct word *w) {
     buf_printf(w->out, "/%lld\nReceived: %llu\nSent: %llu\nConnections: %llu\n",
                (long long)s->max_latency_ms, (unsigned long long)s->received,
                (unsigned long long)s->sent, (unsigned long long)r->conns.count);
-    buf_printf(w->out, "Outstanding: %llu\nZxid: 0x%llx\nMode: standalone\nNode count: %llu\n",
-               (unsigned long long)r->queued, (unsigned long long)core_last_zxid(r),
+    buf_printf(w->out, "Outstanding: %llu\nZxid: 0x%llx\nMode: %s\nNode count: %llu\n",
+               (unsigned long long)r->queued, (unsigned long long)core_last_zxid(r), admin_mode(r),
                (unsigned long long)shown_znodes(r));
+    admin_proposal_sizes(r, w->out);
 }
 
 /* Clients parse the number: kazoo and monitoring tools choose by it what they may use. It names the
@@ -155,6 +161,7 @@ static void word_conf(const struct word *w) {
                c->max_session_timeout_ms);
     buf_printf(w->out, "clientPortListenBacklog=%d\nserverId=%d\n", c->listen_backlog,
                c->server_id);
+    admin_conf(w->r, w->out);
 }
 
 static void print_gauge(const struct word *w, const char *name, int64_t value) {
@@ -164,8 +171,8 @@ static void print_gauge(const struct word *w, const char *name, int64_t value) {
 static void word_mntr(const struct word *w) {
     const struct replica *r = w->r;
     const struct server_stats *s = &r->stats;
-    buf_printf(w->out, "zk_version\t" PROTOCOL_VERSION "-%s\nzk_server_state\tstandalone\n",
-               version_text(r));
+    buf_printf(w->out, "zk_version\t" PROTOCOL_VERSION "-%s\nzk_server_state\t%s\n",
+               version_text(r), admin_mode(r));
     buf_printf(w->out, "zk_avg_latency\t");
     print_average(w->out, s->total_latency_ms, s->latency_count);
     buf_printf(w->out, "\n");
@@ -192,16 +199,32 @@ static void word_mntr(const struct word *w) {
     print_gauge(w, "min_client_response_size", s->min_reply_bytes);
     print_gauge(w, "non_mtls_local_conn_count", 0);
     print_gauge(w, "non_mtls_remote_conn_count", 0);
+    admin_gauges(r, w->out);
 }
 
-/* The session's due time is a Java Date there; here it is counted from now. */
+/* The session's due time is a Java Date there; here it is counted from now. Only the leader knows
+ * it. */
+static void dump_sessions(const struct word *w) {
+    const struct replica *r = w->r;
+    buf_printf(w->out, "SessionTracker dump:\n");
+    if (r->leading)
+        buf_printf(w->out, "Session Sets (%llu)/(%llu):\n", (unsigned long long)r->sessions.count,
+                   (unsigned long long)r->sessions.count);
+    else
+        buf_printf(w->out, "Global Sessions(%llu):\n", (unsigned long long)r->sessions.count);
+    for (const struct session *s = r->sessions.all; s; s = s->next) {
+        if (r->leading)
+            buf_printf(w->out, "1 expire in %lld ms:\n\t0x%llx\n",
+                       (long long)(s->expires_ms - r->sessions.clock_ms),
+                       (unsigned long long)s->id);
+        else
+            buf_printf(w->out, "0x%llx\t%dms\n", (unsigned long long)s->id, s->timeout_ms);
+    }
+}
+
 static void word_dump(const struct word *w) {
     const struct replica *r = w->r;
-    buf_printf(w->out, "SessionTracker dump:\nSession Sets (%llu)/(%llu):\n",
-               (unsigned long long)r->sessions.count, (unsigned long long)r->sessions.count);
-    for (const struct session *s = r->sessions.all; s; s = s->next)
-        buf_printf(w->out, "1 expire in %lld ms:\n\t0x%llx\n",
-                   (long long)(s->expires_ms - r->sessions.clock_ms), (unsigned long long)s->id);
+    dump_sessions(w);
     buf_printf(w->out, "ephemeral nodes dump:\nSessions with Ephemerals (%llu):\n",
                (unsigned long long)tree_owner_count(r->tree));
     for (const struct session *s = r->sessions.all; s; s = s->next) {
@@ -223,8 +246,7 @@ static void word_dump(const struct word *w) {
     for (const struct conn *c = r->conns.all; c; c = c->next) {
         buf_printf(w->out, "\tip: ");
         print_addr(w->out, c);
-        buf_printf(w->out, " sessionId: 0x%llx\n",
-                   (unsigned long long)(c->session ? c->session->id : 0));
+        buf_printf(w->out, " sessionId: 0x%llx\n", (unsigned long long)conn_session_id(c));
     }
 }
 
@@ -263,7 +285,7 @@ static bool answer_word(const struct word *w, struct slice name) {
             continue;
         if (!whitelisted(w->r, name))
             break;
-        if (!w->r->serving && !words[i].always)
+        if (!admin_serves(w->r) && !words[i].always)
             buf_printf(w->out, "%s", not_serving);
         else
             words[i].fn(w);

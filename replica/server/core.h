@@ -111,6 +111,7 @@ struct replica {
     bool serving;      /* takes clients */
     uint32_t up_epoch; /* since when it is up */
     uint32_t served_epoch; /* the last in which it served or led */
+    int64_t led_ms;        /* mono: since when it leads */
     int64_t down_ms;       /* mono: since when it is not up */
     int64_t hold_until_ms; /* connections are kept until then; 0: they are not */
     /* As a learner. */

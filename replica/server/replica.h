@@ -11,11 +11,11 @@
 #include "replica/zab/quorum.h"
 
 struct replica_config {
-    uint8_t server_id; /* myid; 0 standalone */
+    uint8_t server_id;             /* myid; 0 standalone */
     struct quorum_config ensemble; /* all servers, self included; copied. Empty: standalone */
     int32_t heartbeat_ms, silence_ms, init_ms; /* as zab_config; 0: its defaults */
-    bool leader_serves;      /* leaderServes: a leader takes clients, too */
-    bool read_only_mode;     /* readonlymode.enabled: without a quorum, clients that ask for it read */
+    bool leader_serves;                        /* leaderServes: a leader takes clients, too */
+    bool read_only_mode; /* readonlymode.enabled: without a quorum, clients that ask for it read */
     int32_t tick_ms;
     int32_t min_session_timeout_ms, max_session_timeout_ms;
     int32_t max_frame_bytes;  /* jute.maxbuffer */
@@ -32,7 +32,8 @@ struct replica_config {
     int32_t listen_backlog;
     int32_t init_limit, sync_limit; /* ticks */
     int32_t quorum_port, election_port;
-    const char *membership; /* the server.N lines as zoo.cfg has them, each with its newline; NULL */
+    const char
+        *membership; /* the server.N lines as zoo.cfg has them, each with its newline; NULL */
 };
 
 struct replica;

@@ -73,6 +73,7 @@ void role_changed(struct replica *r, enum zab_role role, uint8_t leader, uint32_
 /* Every session gets its whole timeout again, for nobody could tell this server of it before. */
 static void lead_begin(struct replica *r) {
     r->leading = true;
+    r->led_ms = r->mono_ms;
     for (struct session *s = r->sessions.all; s; s = s->next) {
         pending_load_owner(r->pending, s->id);
         if (s->committed)
