@@ -1,0 +1,136 @@
+/* The oracles. They listen to what the cores are told and want (sim_hooks), to the bytes between
+ * servers and clients, and never to the code that is being judged: who wrote what, who was told
+ * what, and in which order. A violation ends the run (world_fail). */
+#ifndef ZKFS_TESTS_SIM_CHECK_H
+#define ZKFS_TESTS_SIM_CHECK_H
+
+#include "replica/server/event.h"
+#include "replica/server/update.h"
+#include "replica/tree/txn.h"
+#include "replica/zab/zab.h"
+#include "tests/sim/sim_plan.h"
+
+struct check;
+struct sim_client;
+struct sim_host;
+struct sim_op;
+struct sim_wire;
+struct world;
+
+/* A record as somebody has it. */
+struct check_record {
+    zxid_t zxid;
+    uint64_t hash;
+};
+
+/* What a server has appended, and how much of it it was told to be durable. */
+struct check_host {
+    struct check_record *log;
+    size_t count, cap, durable;
+    zxid_t base; /* the log begins behind this snapshot; 0: at the beginning */
+    bool truncating, installing; /* asked for and not answered */
+    zxid_t truncate_to, install_base;
+    uint32_t epoch, epoch_asked;
+    /* A start */
+    bool recovering, epoch_seen, base_seen;
+    size_t recovered;
+    /* What it applied */
+    size_t next;        /* in the history */
+    zxid_t applied;     /* 0 nothing */
+    zxid_t exact_from;  /* before, a fuzzy snapshot makes the tree no exact one */
+    zxid_t digest_due;  /* this was handed to the tree and not compared yet */
+    zxid_t asked_base, asked_ended; /* ZAB_SNAP_END's */
+    /* Who was heard: the time of sending of the last message from each */
+    int64_t heard_us[SIM_HOSTS_MAX];
+    int64_t serving_us; /* since when it leads or follows and serves */
+    uint32_t serving_epoch;
+};
+
+enum check_watch_kind { WATCHED_DATA = 1, WATCHED_ABSENT = 2, WATCHED_CHILDREN = 4 };
+
+struct check_watch {
+    uint32_t path; /* of the model */
+    enum check_watch_kind kind;
+    zxid_t since; /* the reply that set it */
+};
+
+struct check_client {
+    zxid_t seen; /* the greatest zxid of a reply */
+    struct check_watch *watches;
+    size_t watch_count, watch_cap;
+};
+
+/* What one operation of a write did, for its answer. */
+struct check_result {
+    uint32_t path;
+    size_t version; /* of the model's path: right after the operation */
+};
+
+struct check *check_new(struct world *w);
+void check_free(struct check *k);
+
+/* check_log.c */
+void check_host_init(struct check_host *h);
+void check_host_close(struct check_host *h);
+void check_host_starts(struct sim_host *m);
+void check_host_started(struct sim_host *m);
+void check_host_dies(struct sim_host *m);
+void check_host_wiped(struct sim_host *m);
+void check_event(struct sim_host *m, const struct event *ev);    /* before the core's step */
+void check_updates(struct sim_host *m, const struct updates *u); /* and behind it */
+/* Whether it has this record durably, or a snapshot that stands for it. */
+bool check_host_has(const struct check_host *h, const struct check_record *r);
+bool check_host_blank(const struct check_host *h);
+uint64_t check_hash(zxid_t zxid, struct slice payload);
+
+/* check_history.c */
+void check_output(struct sim_host *m, const struct zab_output *o);
+/* The tree has what was handed out last: called before the core goes on. */
+void check_applied(struct sim_host *m);
+zxid_t check_committed(const struct check *k); /* the last that anybody applied */
+uint64_t check_commits(const struct check *k);  /* how many */
+/* NULL: nobody has committed it. */
+struct check_entry;
+const struct check_record *check_entry_at(const struct check *k, zxid_t zxid);
+/* The operation that made it; NULL none of a client. *ret_err: how it was refused, 0 not. */
+struct sim_op *check_entry_op(const struct check *k, zxid_t zxid, int32_t *ret_err);
+/* The position behind a zxid. */
+size_t check_next_of(const struct check *k, zxid_t zxid);
+/* The whole tree of a running server against the model. */
+void check_whole_tree(struct sim_host *m);
+
+/* check_reply.c */
+void check_server_sends(struct sim_host *m, struct sim_wire *wire, struct slice bytes);
+void check_client_hears(struct sim_client *c, struct sim_wire *wire, struct slice bytes);
+void check_client_answered(struct sim_client *c, struct sim_op *op);
+void check_client_new_life(struct sim_client *c);
+void check_client_close(struct sim_client *c);
+/* The greatest zxid of a write that was acknowledged to any client. */
+zxid_t check_acknowledged(const struct check *k);
+/* At the end: what was surely not done is in no history. */
+void check_refusals(struct world *w);
+
+/* check_session.c */
+void check_peer_message(struct sim_host *to, struct sim_host *from, int64_t sent_us);
+void check_client_frame(struct sim_host *m, struct sim_wire *wire, struct slice frame);
+void check_propose(struct sim_host *m, struct slice payload);
+void check_intruder(struct world *w, struct sim_wire *wire, struct slice bytes);
+void check_session_sent(struct sim_host *m, struct sim_wire *wire, session_id_t id,
+                        int32_t timeout_ms);
+void check_session_heard(struct sim_client *c, struct sim_wire *wire, session_id_t id,
+                         int32_t timeout_ms);
+void check_session_txn(struct world *w, const struct txn *t);
+bool check_session_alive(const struct check *k, session_id_t id);
+struct sim_client *check_session_client(struct world *w, session_id_t id);
+
+/* check_watch.c */
+void check_watch_set(struct sim_client *c, struct slice path, enum check_watch_kind kind,
+                     zxid_t since);
+void check_watch_event(struct sim_client *c, struct sim_wire *wire, int32_t type,
+                       struct slice path);
+/* A reply shows zxid: nothing that is watched may have changed by then. */
+void check_watch_reply(struct sim_client *c, zxid_t zxid);
+/* The watches were armed again on a new connection, by a server at zxid. */
+void check_watch_again(struct sim_client *c, zxid_t zxid);
+
+#endif

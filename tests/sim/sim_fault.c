@@ -1,0 +1,321 @@
+/* What goes wrong, and how it ends. */
+#include "tests/sim/sim.h"
+
+#include "common/mem.h"
+#include "tests/sim/sim_client.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define SIM_DIR "log"
+
+static const char *const names[FAULT_TYPES] = {"crash",      "power cut in a sync", "disk error",
+                                               "rot",        "loss of the disk",    "partition",
+                                               "is not heard", "does not hear",     "links break",
+                                               "slow links", "slow disk",           "freeze",
+                                               "client cut off", "connection breaks",
+                                               "wall clock jumps", "intruder"};
+
+void faults_push(struct world *w) {
+    for (uint32_t i = 0; i < w->plan.fault_count; i++)
+        if (!w->plan.faults[i].left_out)
+            world_push(w, w->plan.faults[i].at_us, SE_FAULT, i, 0);
+}
+
+void fault_trigger(struct sim_host *m, enum sim_moment moment) {
+    struct world *w = m->w;
+    for (uint32_t i = 0; w->faults_waiting > 0 && i < w->plan.fault_count; i++) {
+        struct sim_fault *f = &w->plan.faults[i];
+        if (!f->waiting || f->moment != moment)
+            continue;
+        f->waiting = false;
+        w->faults_waiting--;
+        if (f->host == HOST_OF_MOMENT) {
+            f->struck = m->index;
+            f->struck_is_known = true;
+        }
+        f->moment = MOMENT_NOW;
+        f->until_us += w->now_us; /* it was a length */
+        int64_t delay_us = prng_chance(&w->chaos, 1, 2) ? 0 : prng_range(&w->chaos, 0, 4 * MS);
+        world_push(w, w->now_us + delay_us, SE_FAULT, i, 0);
+        return;
+    }
+}
+
+/* The host that the plan means, as roles are now. */
+static struct sim_host *resolve(struct world *w, struct sim_fault *f) {
+    if (!f->struck_is_known && f->host < w->host_count)
+        f->struck = f->host;
+    else if (!f->struck_is_known) {
+        bool leader = f->host != HOST_FOLLOWER;
+        uint32_t at = (uint32_t)prng_below(&w->chaos, w->host_count);
+        f->struck = at;
+        for (uint32_t i = 0; i < w->host_count; i++) {
+            uint32_t host = (at + i) % w->host_count;
+            enum zab_role role = w->hosts[host].role;
+            if (role == (leader ? ZAB_LEADING : ZAB_FOLLOWING))
+                f->struck = host;
+        }
+    }
+    f->struck_is_known = true;
+    return &w->hosts[f->struck];
+}
+
+/* ---- on its disk ---- */
+
+struct file_names {
+    char names[32][64];
+    uint32_t count;
+};
+
+static void take_name(void *arg, const char *name) {
+    struct file_names *l = arg;
+    if (l->count < 32)
+        snprintf(l->names[l->count++], sizeof l->names[0], SIM_DIR "/%s", name);
+}
+
+static void list_files(struct sim_host *m, struct file_names *ret_names) {
+    ret_names->count = 0;
+    const struct env_files *files = mem_files_env(m->disk);
+    (void)files->list(files->ctx, SIM_DIR, take_name, ret_names);
+}
+
+static void rot(struct sim_host *m) {
+    struct file_names l;
+    list_files(m, &l);
+    for (uint32_t tries = 0; l.count > 0 && tries < 8; tries++) {
+        const char *name = l.names[prng_below(&m->w->chaos, l.count)];
+        size_t size = 0;
+        const uint8_t *bytes = mem_files_bytes(m->disk, name, &size);
+        if (!bytes || size == 0)
+            continue;
+        uint64_t bit = prng_below(&m->w->chaos, size * 8);
+        mem_files_flip_bit(m->disk, name, bit);
+        m->rotten = true;
+        SAY(m->w, "bit %llu of %u's %s flips", (unsigned long long)bit, m->id, name);
+        return;
+    }
+}
+
+static void wipe(struct sim_host *m) {
+    struct file_names l;
+    list_files(m, &l);
+    for (uint32_t i = 0; i < l.count; i++)
+        mem_files_remove(m->disk, l.names[i]);
+    check_host_wiped(m);
+    m->wiped = true;
+    m->rotten = false;
+    m->refused = false;
+    SAY(m->w, "%u has lost its disk", m->id);
+}
+
+/* ---- between them ---- */
+
+static void partition(struct world *w, uint32_t side, bool begin) {
+    for (uint32_t a = 0; a < w->host_count; a++)
+        for (uint32_t b = 0; b < w->host_count; b++)
+            if ((side >> a & 1) != (side >> b & 1))
+                link_block(w, a, b, begin);
+}
+
+static void one_way(struct world *w, const struct sim_host *m, bool outward, bool begin) {
+    for (uint32_t i = 0; i < w->host_count; i++)
+        link_block(w, outward ? m->index : i, outward ? i : m->index, begin);
+}
+
+/* Connections that a partition has held back for long do not all come back to life. */
+static void break_some(struct world *w) {
+    for (uint32_t i = 0; i < w->link_count; i++)
+        if (prng_chance(&w->net, 1, 3))
+            link_break(w, w->links[i].a, w->links[i].b);
+}
+
+static void cut_client(struct world *w, const struct sim_fault *f, bool begin) {
+    bool from_all = (f->at_us & 1) != 0;
+    for (uint32_t i = 0; i < w->host_count; i++)
+        if (from_all || i == f->struck)
+            wires_cut(w, f->arg, i, begin);
+}
+
+static void intrude(struct world *w, const struct sim_fault *f, uint32_t host) {
+    struct sim_client *c = w->clients[f->arg];
+    session_id_t session = c->client ? client_session_id(c->client) : 0;
+    if (session == 0)
+        return;
+    uint8_t guess[PASSWD_BYTES];
+    memset(guess, (int)prng_below(&w->chaos, 256), sizeof guess);
+    struct proto_connect_request req = {.timeout_ms = 1000,
+                                        .session_id = session,
+                                        .passwd = {guess, PASSWD_BYTES},
+                                        .has_read_only = true};
+    struct buf b = BUF_INIT;
+    buf_put_u32be(&b, 0);
+    proto_encode(&b, PROTO_connect_request, &req);
+    buf_patch_u32be(&b, 0, (uint32_t)(b.len - 4));
+    conn_id_t wire = wire_open(w, SIM_INTRUDER, host);
+    wire_client_send(w, wire, (struct slice){b.data, (int32_t)b.len});
+    buf_close(&b);
+}
+
+/* ---- begin and end ---- */
+
+static void hold_down(struct sim_host *m, enum sim_crash how) {
+    m->held_down++;
+    host_crash(m, how);
+}
+
+static void let_up(struct sim_host *m) {
+    if (m->held_down > 0 && --m->held_down == 0)
+        world_push(m->w, m->w->now_us, SE_START, m->index, 0);
+}
+
+static void begin(struct world *w, struct sim_fault *f, struct sim_host *m) {
+    switch (f->type) {
+    case FAULT_CRASH:
+        hold_down(m, (enum sim_crash)f->arg);
+        break;
+    case FAULT_ROT:
+        hold_down(m, CRASH_KILL);
+        rot(m);
+        break;
+    case FAULT_WIPE:
+        hold_down(m, CRASH_KILL);
+        wipe(m);
+        break;
+    case FAULT_CUT_IN_SYNC:
+        m->crash_nth_call = f->arg;
+        break;
+    case FAULT_DISK_ERROR:
+        m->excused = true;
+        mem_files_fault(m->disk, f->arg, MEM_FAULT_ERROR, (f->at_us & 1) != 0 ? -EIO : -ENOSPC);
+        break;
+    case FAULT_PARTITION:
+        partition(w, f->arg, true);
+        break;
+    case FAULT_ONE_WAY:
+    case FAULT_DEAF:
+        one_way(w, m, f->type == FAULT_ONE_WAY, true);
+        break;
+    case FAULT_LINK_BREAK:
+        for (uint32_t i = 0; i < w->host_count; i++)
+            if (i != m->index)
+                link_break(w, i, m->index);
+        break;
+    case FAULT_SLOW_LINKS:
+        w->slow_us[m->index] = f->arg;
+        break;
+    case FAULT_SLOW_DISK:
+        w->slow_disk_us[m->index] = f->arg;
+        break;
+    case FAULT_FREEZE:
+        m->frozen_us = f->until_us;
+        break;
+    case FAULT_CLIENT_CUT:
+        cut_client(w, f, true);
+        break;
+    case FAULT_CONN_BREAK:
+        wire_break(w, w->clients[f->arg]->wire);
+        break;
+    case FAULT_WALL_JUMP:
+        m->wall_offset_ms += prng_range(&w->chaos, -100000, 100000);
+        break;
+    case FAULT_INTRUDER:
+        intrude(w, f, m->index);
+        break;
+    case FAULT_TYPES:
+        break;
+    }
+}
+
+static void end(struct world *w, struct sim_fault *f, struct sim_host *m) {
+    switch (f->type) {
+    case FAULT_CRASH:
+    case FAULT_ROT:
+    case FAULT_WIPE:
+        let_up(m);
+        break;
+    case FAULT_PARTITION:
+        partition(w, f->arg, false);
+        break_some(w);
+        break;
+    case FAULT_ONE_WAY:
+    case FAULT_DEAF:
+        one_way(w, m, f->type == FAULT_ONE_WAY, false);
+        break_some(w);
+        break;
+    case FAULT_SLOW_LINKS:
+        w->slow_us[m->index] = 0;
+        break;
+    case FAULT_SLOW_DISK:
+        w->slow_disk_us[m->index] = 0;
+        break;
+    case FAULT_CLIENT_CUT:
+        cut_client(w, f, false);
+        break;
+    default:
+        break;
+    }
+}
+
+void fault_begin(struct world *w, uint32_t index) {
+    struct sim_fault *f = &w->plan.faults[index];
+    if (w->healing || f->begun)
+        return;
+    if (f->moment != MOMENT_NOW) {
+        f->waiting = true;
+        w->faults_waiting++;
+        return;
+    }
+    f->begun = true;
+    struct sim_host *m = resolve(w, f);
+    SAY(w, "FAULT %s at %u, arg %u", names[f->type], m->id, f->arg);
+    begin(w, f, m);
+    if (f->until_us < w->now_us + MS)
+        f->until_us = w->now_us + MS;
+    world_push(w, f->until_us, SE_FAULT_END, index, 0);
+}
+
+void fault_end(struct world *w, uint32_t index) {
+    struct sim_fault *f = &w->plan.faults[index];
+    if (!f->begun)
+        return;
+    f->begun = false;
+    SAY(w, "END of %s at %u", names[f->type], w->hosts[f->struck].id);
+    end(w, f, &w->hosts[f->struck]);
+}
+
+/* A minority may stay away, when the others have all that there is. */
+static bool may_stay_away(struct world *w) {
+    if (!w->plan.heal_quorum_only || w->plan.uneven || w->plan.voters < 3)
+        return false;
+    for (uint32_t i = 0; i < w->plan.voters; i++)
+        if (check_host_blank(&w->hosts[i].check) || w->hosts[i].wiped || w->hosts[i].rotten)
+            return false;
+    return true;
+}
+
+void faults_heal(struct world *w) {
+    w->faults_waiting = 0;
+    for (uint32_t i = 0; i < w->plan.fault_count; i++) {
+        struct sim_fault *f = &w->plan.faults[i];
+        f->waiting = false;
+        if (f->begun)
+            fault_end(w, i);
+        f->begun = false;
+    }
+    uint32_t away = may_stay_away(w) ? (w->plan.voters - 1) / 2 : 0;
+    uint32_t first = (uint32_t)prng_below(&w->chaos, w->plan.voters);
+    for (uint32_t i = 0; i < w->host_count; i++) {
+        struct sim_host *m = &w->hosts[i];
+        m->frozen_us = 0;
+        m->crash_nth_call = 0;
+        mem_files_fault(m->disk, 0, MEM_FAULT_ERROR, 0);
+        if (m->refused)
+            wipe(m);
+        if (i < w->plan.voters && (i + w->plan.voters - first) % w->plan.voters < away)
+            hold_down(m, CRASH_KILL);
+        else
+            world_push(w, w->now_us, SE_START, i, 0);
+    }
+}

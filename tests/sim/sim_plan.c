@@ -1,0 +1,260 @@
+#include "tests/sim/sim_plan.h"
+
+#include "common/prng.h"
+#include "tests/sim/sim.h"
+
+typedef void draw_fn(struct sim_plan *plan, struct prng *p);
+
+static struct sim_fault *add(struct sim_plan *plan, struct prng *p, enum sim_fault_type type) {
+    static struct sim_fault spare;
+    struct sim_fault *f =
+        plan->fault_count < SIM_FAULTS_MAX ? &plan->faults[plan->fault_count++] : &spare;
+    *f = (struct sim_fault){.type = type, .at_us = prng_range(p, 100 * MS, plan->faults_us)};
+    f->until_us = f->at_us + prng_range(p, 10 * MS, 900 * MS);
+    uint32_t hosts = plan->voters + plan->observers;
+    uint64_t who = prng_below(p, 4);
+    f->host = who == 0   ? HOST_LEADER
+              : who == 1 ? HOST_FOLLOWER
+                         : (uint32_t)prng_below(p, hosts);
+    return f;
+}
+
+/* It strikes when something particular goes on, whoever is doing that. */
+static void at_moment(struct sim_fault *f, struct prng *p, enum sim_moment moment) {
+    f->moment = moment;
+    f->until_us -= f->at_us;
+    if (prng_chance(p, 3, 4))
+        f->host = HOST_OF_MOMENT;
+}
+
+static enum sim_moment draw_moment(struct prng *p) {
+    return (enum sim_moment)prng_range(p, MOMENT_SYNC, MOMENT_COUNT - 1);
+}
+
+static void add_crash(struct sim_plan *plan, struct prng *p) {
+    struct sim_fault *f = add(plan, p, FAULT_CRASH);
+    f->arg = (uint32_t)prng_range(p, CRASH_KILL, CRASH_TEAR);
+    if (prng_chance(p, 1, 2))
+        at_moment(f, p, draw_moment(p));
+}
+
+static void add_cut_in_sync(struct sim_plan *plan, struct prng *p) {
+    struct sim_fault *f = add(plan, p, FAULT_CUT_IN_SYNC);
+    f->arg = (uint32_t)prng_range(p, 1, 12);
+    if (prng_chance(p, 2, 3))
+        at_moment(f, p, (enum sim_moment)prng_range(p, MOMENT_SYNC, MOMENT_SNAP_END));
+}
+
+static void add_partition(struct sim_plan *plan, struct prng *p) {
+    static const enum sim_fault_type types[] = {FAULT_PARTITION, FAULT_PARTITION, FAULT_ONE_WAY,
+                                                FAULT_DEAF,      FAULT_LINK_BREAK};
+    struct sim_fault *f = add(plan, p, types[prng_below(p, 5)]);
+    f->arg = (uint32_t)prng_next(p);
+    if (prng_chance(p, 1, 3))
+        at_moment(f, p, draw_moment(p));
+}
+
+static void add_slow(struct sim_plan *plan, struct prng *p) {
+    static const enum sim_fault_type types[] = {FAULT_SLOW_LINKS, FAULT_SLOW_DISK, FAULT_FREEZE};
+    struct sim_fault *f = add(plan, p, types[prng_below(p, 3)]);
+    f->arg = (uint32_t)prng_range(p, 5 * MS, 200 * MS);
+}
+
+static void add_client_fault(struct sim_plan *plan, struct prng *p) {
+    static const enum sim_fault_type types[] = {FAULT_CLIENT_CUT, FAULT_CONN_BREAK,
+                                                FAULT_CONN_BREAK, FAULT_INTRUDER};
+    struct sim_fault *f = add(plan, p, types[prng_below(p, 4)]);
+    f->arg = (uint32_t)prng_below(p, plan->clients);
+}
+
+static void add_disk(struct sim_plan *plan, struct prng *p) {
+    struct sim_fault *f = add(plan, p, FAULT_DISK_ERROR);
+    f->arg = (uint32_t)prng_range(p, 1, 40);
+}
+
+static void many(struct sim_plan *plan, struct prng *p, draw_fn *fn, int low, int high) {
+    for (int64_t n = prng_range(p, low, high); n > 0; n--)
+        fn(plan, p);
+}
+
+/* ---- profiles ---- */
+
+static void draw_calm(struct sim_plan *plan, struct prng *p) {
+    many(plan, p, add_client_fault, 0, 3);
+}
+
+static void draw_crashes(struct sim_plan *plan, struct prng *p) {
+    many(plan, p, add_crash, 2, 10);
+    many(plan, p, add_client_fault, 0, 3);
+}
+
+static void draw_writes(struct sim_plan *plan, struct prng *p) {
+    many(plan, p, add_cut_in_sync, 2, 8);
+    many(plan, p, add_crash, 1, 4);
+}
+
+static void draw_partitions(struct sim_plan *plan, struct prng *p) {
+    many(plan, p, add_partition, 2, 8);
+    many(plan, p, add_client_fault, 0, 3);
+}
+
+static void draw_sync(struct sim_plan *plan, struct prng *p) {
+    for (int64_t n = prng_range(p, 2, 5); n > 0; n--) {
+        struct sim_fault *f = add(plan, p, prng_chance(p, 1, 2) ? FAULT_CRASH : FAULT_PARTITION);
+        f->arg = f->type == FAULT_CRASH ? (uint32_t)prng_range(p, CRASH_KILL, CRASH_TEAR)
+                                        : (uint32_t)prng_next(p);
+        at_moment(f, p, (enum sim_moment)prng_range(p, MOMENT_SYNC, MOMENT_SNAP_END));
+    }
+    many(plan, p, add_crash, 1, 4);
+    many(plan, p, add_cut_in_sync, 0, 2);
+}
+
+static void draw_disk(struct sim_plan *plan, struct prng *p) {
+    many(plan, p, add_disk, 1, 5);
+    many(plan, p, add_crash, 0, 3);
+    if (plan->voters >= 3 && prng_chance(p, 1, 2))
+        (void)add(plan, p, FAULT_ROT);
+}
+
+static void draw_absence(struct sim_plan *plan, struct prng *p) {
+    if (prng_chance(p, 1, 2)) {
+        plan->late_host = (uint32_t)prng_below(p, plan->voters + plan->observers);
+        plan->late_us = prng_range(p, plan->faults_us / 4, plan->faults_us);
+    }
+    if (plan->voters >= 3 && prng_chance(p, 2, 3))
+        (void)add(plan, p, FAULT_WIPE);
+    if (prng_chance(p, 1, 2)) {
+        plan->value_bytes = 200000; /* more than one piece of a snapshot */
+        plan->think_us = 60 * MS;
+    }
+    many(plan, p, add_crash, 1, 5);
+    many(plan, p, add_partition, 0, 3);
+    many(plan, p, add_cut_in_sync, 0, 2);
+}
+
+static void draw_rolling(struct sim_plan *plan, struct prng *p) {
+    uint32_t hosts = plan->voters + plan->observers;
+    int64_t each_us = plan->faults_us / (hosts + 1);
+    for (uint32_t i = 0; i < hosts; i++) {
+        struct sim_fault *f = add(plan, p, FAULT_CRASH);
+        f->host = i;
+        f->at_us = each_us * (i + 1) / 2 + 200 * MS;
+        f->until_us = f->at_us + each_us / 3;
+        f->arg = CRASH_KILL;
+    }
+}
+
+static void draw_rollover(struct sim_plan *plan, struct prng *p) {
+    plan->counter_limit = (uint32_t)prng_range(p, 2, 40);
+    many(plan, p, add_crash, 0, 4);
+    many(plan, p, add_partition, 0, 4);
+    many(plan, p, add_cut_in_sync, 0, 2);
+}
+
+static void draw_windows(struct sim_plan *plan, struct prng *p) {
+    plan->window_bytes = (uint32_t)prng_range(p, 1, 800);
+    plan->recent_bytes = (uint32_t)prng_range(p, 0, 600);
+    plan->inflight_max = (uint32_t)prng_range(p, 1, 6);
+    plan->inflight_bytes_max = (uint32_t)prng_range(p, 300, 4000);
+    plan->think_us /= 3;
+    plan->pipeline = 6;
+    many(plan, p, add_slow, 1, 5);
+    many(plan, p, add_crash, 0, 4);
+    many(plan, p, add_partition, 0, 3);
+}
+
+static void draw_slow(struct sim_plan *plan, struct prng *p) {
+    many(plan, p, add_slow, 2, 7);
+    many(plan, p, add_crash, 0, 2);
+}
+
+static void draw_sessions(struct sim_plan *plan, struct prng *p) {
+    many(plan, p, add_client_fault, 3, 12);
+    many(plan, p, add_crash, 0, 3);
+    many(plan, p, add_slow, 0, 2);
+    plan->session_timeout_ms = (int32_t)prng_range(p, 250, 600);
+}
+
+static void draw_chaos(struct sim_plan *plan, struct prng *p) {
+    many(plan, p, add_crash, 0, 8);
+    many(plan, p, add_partition, 0, 6);
+    many(plan, p, add_slow, 0, 4);
+    many(plan, p, add_cut_in_sync, 0, 3);
+    many(plan, p, add_client_fault, 0, 6);
+    many(plan, p, add_disk, 0, 2);
+    if (prng_chance(p, 1, 2))
+        (void)add(plan, p, FAULT_WALL_JUMP);
+    if (prng_chance(p, 1, 4))
+        plan->counter_limit = (uint32_t)prng_range(p, 3, 60);
+    if (prng_chance(p, 1, 4))
+        plan->window_bytes = (uint32_t)prng_range(p, 1, 3000);
+    if (plan->voters >= 3 && prng_chance(p, 1, 6))
+        (void)add(plan, p, prng_chance(p, 1, 2) ? FAULT_WIPE : FAULT_ROT);
+}
+
+const char *const sim_profiles[] = {"calm",    "crashes",  "writes",  "partitions",
+                                    "sync",    "disk",     "absence", "rolling",
+                                    "rollover", "windows", "slow",    "sessions", "chaos"};
+static draw_fn *const draw_fns[] = {draw_calm,     draw_crashes, draw_writes,  draw_partitions,
+                                    draw_sync,     draw_disk,    draw_absence, draw_rolling,
+                                    draw_rollover, draw_windows, draw_slow,    draw_sessions,
+                                    draw_chaos};
+
+#define PROFILES ((uint32_t)(sizeof draw_fns / sizeof draw_fns[0]))
+
+uint32_t sim_profile_count(void) { return PROFILES; }
+
+/* Three of ten ensembles are not of three. */
+static void draw_ensemble(struct sim_plan *plan, struct prng *p) {
+    static const uint32_t sizes[] = {3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 5, 5, 5, 1, 2, 4};
+    plan->voters = sizes[prng_below(p, 20)];
+    if (prng_chance(p, 1, 60))
+        plan->voters = (uint32_t)prng_range(p, 6, 7);
+    plan->observers = prng_chance(p, 1, 6) ? (uint32_t)prng_range(p, 1, 2) : 0;
+    if (plan->voters == 1 && plan->observers == 0 && prng_chance(p, 1, 2))
+        plan->observers = 1;
+    for (uint32_t i = 0; i < SIM_HOSTS_MAX; i++)
+        plan->weights[i] = 1;
+    plan->uneven = plan->voters >= 3 && prng_chance(p, 1, 15);
+    for (uint32_t i = 0; plan->uneven && i < plan->voters; i++)
+        plan->weights[i] = (uint32_t)prng_range(p, 1, 3);
+    plan->late_host = SIM_HOSTS_MAX;
+}
+
+static void draw_world(struct sim_plan *plan, struct prng *p) {
+    plan->clients = (uint32_t)prng_range(p, 1, 4);
+    plan->counter_limit = ZAB_COUNTER_LIMIT;
+    plan->window_bytes = 1u << 20;
+    plan->recent_bytes = 1u << 20;
+    plan->inflight_max = 1000;
+    plan->inflight_bytes_max = 16u << 20;
+    plan->segment_bytes = prng_range(p, 1, 32) << 10;
+    plan->heartbeat_ms = (int32_t)prng_range(p, 30, 100);
+    plan->silence_ms = 4 * plan->heartbeat_ms;
+    plan->init_ms = (int32_t)prng_range(p, 500, 1500);
+    plan->session_timeout_ms = (int32_t)prng_range(p, 600, 1500);
+    plan->net_min_us = prng_range(p, 20, 200);
+    plan->net_max_us = plan->net_min_us + prng_range(p, 20, 3000);
+    plan->disk_min_us = prng_range(p, 20, 500);
+    plan->disk_max_us = plan->disk_min_us + prng_range(p, 20, 5000);
+    plan->drift_ppm = (int32_t)prng_below(p, 500);
+    plan->think_us = prng_range(p, 3 * MS, 25 * MS);
+    plan->pipeline = (uint32_t)prng_range(p, 1, 4);
+    plan->value_bytes = (uint32_t)prng_range(p, 8, 600);
+    plan->paths = (uint32_t)prng_range(p, 3, 12);
+    plan->faults_us = prng_range(p, 1500 * MS, 4000 * MS);
+    plan->max_steps = 6000;
+}
+
+void sim_plan_draw(struct sim_plan *plan, uint64_t seed, int profile) {
+    struct prng p;
+    prng_init(&p, seed);
+    *plan = (struct sim_plan){.seed = seed};
+    uint32_t own = (uint32_t)prng_below(&p, PROFILES);
+    plan->profile_index = profile >= 0 ? (uint32_t)profile % PROFILES : own;
+    plan->profile = sim_profiles[plan->profile_index];
+    draw_ensemble(plan, &p);
+    draw_world(plan, &p);
+    plan->heal_quorum_only = prng_chance(&p, 1, 4);
+    draw_fns[plan->profile_index](plan, &p);
+}
