@@ -27,7 +27,7 @@ static void check_learners(const struct zab *z) {
             continue;
         CHECK(l->acked <= l->sent);
         CHECK(l->sent <= z->history.last);
-        CHECK(!l->observer || l->sent <= z->history.committed || l->sent <= z->history.base);
+        CHECK(!l->observer || l->sent <= z->history.committed || l->sent == l->common);
     }
 }
 
