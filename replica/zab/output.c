@@ -60,7 +60,7 @@ void out_forget_peer(struct zab *z, uint8_t peer) {
     q->count = kept;
 }
 
-void out_close(struct zab *z) {
+void out_free_all(struct zab *z) {
     for (uint32_t i = 0; i < z->out.count; i++)
         blob_unref(out_at(&z->out, i)->payload);
     mem_free(z->out.ring);

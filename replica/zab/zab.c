@@ -64,7 +64,7 @@ void zab_free(struct zab *z) {
     if (!z)
         return;
     sync_follow_leave(z);
-    out_close(z);
+    out_free_all(z);
     history_close(&z->history);
     mem_free(z->markers);
     mem_free(z->peers);

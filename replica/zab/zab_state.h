@@ -152,7 +152,7 @@ struct zab_out *out_push(struct zab *z, enum zab_output_type type); /* zeroed */
 struct zab_out *out_send(struct zab *z, uint8_t peer, enum zab_msg_type type);
 void out_note(struct zab *z, const char *text, uint8_t peer, zxid_t zxid);
 void out_forget_peer(struct zab *z, uint8_t peer); /* its messages are for a link that is gone */
-void out_close(struct zab *z);
+void out_free_all(struct zab *z);
 
 /* election.c */
 void election_leave(struct zab *z);
