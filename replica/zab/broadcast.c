@@ -91,14 +91,8 @@ void broadcast_acked(struct zab *z) {
         establish(z);
 }
 
-/* Cumulative. What was not sent cannot be acknowledged. */
-void broadcast_ack(struct zab *z, struct learner *l, zxid_t zxid) {
-    if (zxid > l->sent) {
-        zab_drop(z, l, "an acknowledgement of what was not sent");
-        return;
-    }
-    if (zxid <= l->acked)
-        return;
+/* All up to zxid is durable at the learner. */
+void broadcast_durable(struct zab *z, struct learner *l, zxid_t zxid) {
     l->acked = zxid;
     z->progress_ms = z->now_ms;
     learner_window_acked(&l->window, zxid);
@@ -108,6 +102,14 @@ void broadcast_ack(struct zab *z, struct learner *l, zxid_t zxid) {
     }
     check_uptodate(z, l);
     sync_pump(z, l);
+}
+
+/* Cumulative. What was not sent cannot be acknowledged. */
+void broadcast_ack(struct zab *z, struct learner *l, zxid_t zxid) {
+    if (zxid > l->sent)
+        zab_drop(z, l, "an acknowledgement of what was not sent");
+    else if (zxid > l->acked)
+        broadcast_durable(z, l, zxid);
 }
 
 /* l.3.2, f.3.2: one COMMIT says all that came together; none says more than its learner has got.

@@ -43,15 +43,18 @@ void sync_learner(struct zab *z, struct learner *l) {
         send_sync(z, l, ZAB_SYNC_TRUNC, l->common);
 }
 
-/* The learner's history ends where this one said, durably: from there the records. */
+/* The learner's history ends where this one said, durably: that is an acknowledgement like any
+ * other (one that comes back may have (e,0) already). From there the records. */
 void sync_ready(struct zab *z, struct learner *l, zxid_t zxid) {
     if (zxid != l->sent) {
         zab_drop(z, l, "its history does not end where it was told to");
         return;
     }
     l->state = LEARNER_STREAM;
-    l->acked = zxid;
     z->progress_ms = z->now_ms;
+    /* It is durable there, so it is an acknowledgement; of (e,0), too, where there is nothing more
+     * to send to one that had it before or has it in a snapshot. */
+    broadcast_ack(z, l, zxid);
     sync_pump(z, l);
 }
 

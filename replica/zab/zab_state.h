@@ -195,6 +195,7 @@ bool sync_follow_settle(struct zab *z); /* something was queued */
 
 /* broadcast.c */
 void broadcast_ack(struct zab *z, struct learner *l, zxid_t zxid);
+void broadcast_durable(struct zab *z, struct learner *l, zxid_t zxid);
 void broadcast_acked(struct zab *z); /* recounts */
 void broadcast_pong(struct zab *z, struct learner *l, uint64_t round);
 void broadcast_ping(struct zab *z); /* a round to all */
