@@ -1,7 +1,8 @@
-"""Ours beside Apache's standalone server, in turn, in one run: operations per second, p50, p99, and ratios of
-the medians of the rounds. Both keep their data on the same disk; both sync before they answer.
+"""Ours beside Apache's server, in turn, in one run: operations per second, p50, p99, and ratios of the medians of
+the rounds. Both keep their data on the same disk; both sync before they answer.
 
-Usage: bench.py [--quick] [--pin] [--dir DIR] [server] [mount] [start]
+Usage: bench.py [--quick] [--pin] [--dir DIR] [--only NAME] [server] [mount] [start] [ensemble] [failover]
+server, mount and start compare one replica with Apache's standalone server, ensemble and failover three with three.
 --pin puts the servers and zkfs on CPU 0 and the clients on CPU 1; without it the kernel schedules freely."""
 
 import argparse
@@ -14,6 +15,8 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.environ["ZKFS_SRC"], "tests", "compat"))
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import ensembles  # noqa: E402  pylint: disable=wrong-import-position
 import server  # noqa: E402  pylint: disable=wrong-import-position
 import wire  # noqa: E402  pylint: disable=wrong-import-position
 
@@ -75,12 +78,13 @@ def print_lines(title, names, results):
     print(f"\n{title}\n{'':28}{'':>8} {'ops/s':>10} {'p50 us':>10} {'p99 us':>10}")
     for name in names:
         row = {}
-        for who in ("ours", "apache"):
+        for who in [w for w in ("ours", "apache") if (name, w) in results]:
             row[who] = [median(results[name, who], k) for k in ("rate", "p50", "p99")]
             rate, p50, p99 = row[who]
             print(f"{name:28}{who:>8} {rate:10.0f} {p50:10.1f} {p99:10.1f}")
-        a, b = row["ours"], row["apache"]
-        print(f"{'':28}{'ratio':>8} {a[0] / b[0]:10.2f} {b[1] / a[1]:10.2f} {b[2] / a[2]:10.2f}", flush=True)
+        if len(row) == 2:
+            a, b = row["ours"], row["apache"]
+            print(f"{'':28}{'ratio':>8} {a[0] / b[0]:10.2f} {b[1] / a[1]:10.2f} {b[2] / a[2]:10.2f}", flush=True)
 
 
 def bench_server(servers, rounds, ms):
@@ -198,6 +202,22 @@ def bench_start(folder, rounds, txns):
         srv.stop()
 
 
+def bench_ensembles(folder, parts, only, rounds, ms):
+    """Three with three."""
+    running = []
+    try:
+        for name in ("ours", "apache"):
+            if only in (None, name):
+                running.append(ensembles.new(name, folder, lambda command: pinned(0, command)))
+        if "ensemble" in parts:
+            ensembles.rates(running, rounds, ms, load, print_lines, rss_mib)
+        if "failover" in parts:
+            ensembles.failover(running, 2 * rounds)
+    finally:
+        for e in running:
+            e.close()
+
+
 def header(folder):
     with open("/proc/cpuinfo", encoding="utf-8") as f:
         model = next((line.split(":", 1)[1].strip() for line in f if line.startswith("model name")), "?")
@@ -218,11 +238,12 @@ def main():
     options.add_argument("--quick", action="store_true")
     options.add_argument("--pin", action="store_true")
     options.add_argument("--dir", help="where the servers keep their data (a folder on the disk to measure)")
-    options.add_argument("parts", nargs="*", metavar="server|mount|start")
+    options.add_argument("--only", choices=("ours", "apache"), help="of ensembles: only these")
+    options.add_argument("parts", nargs="*", metavar="server|mount|start|ensemble|failover")
     options = options.parse_args()
     Options.pin = options.pin
     rounds, ms, txns = (2, 300, 100000) if options.quick else (5, 1000, 1000000)
-    parts = options.parts or ["server", "mount", "start"]
+    parts = options.parts or ["server", "mount", "start", "ensemble", "failover"]
     folder = tempfile.mkdtemp(prefix="bench.", dir=options.dir)
     servers = []
     try:
@@ -239,6 +260,8 @@ def main():
             srv.stop()
         if "start" in parts:
             bench_start(folder, rounds, txns)
+        if "ensemble" in parts or "failover" in parts:
+            bench_ensembles(folder, parts, options.only, rounds, ms)
     finally:
         for srv in servers:
             srv.stop()

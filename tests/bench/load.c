@@ -2,10 +2,12 @@
  * connections and a fixed number of unanswered requests on each, and prints rate and exact
  * percentiles.
  *
- *   bench_load PORT get|set|create CLIENTS DEPTH MILLISECONDS VALUE_BYTES PARENT [COUNT]
+ *   bench_load PORT[,PORT...] OPERATION CLIENTS DEPTH MILLISECONDS VALUE_BYTES PARENT [COUNT]
  *
- * get and set use one znode per client, PARENT/k0 and on; create makes PARENT/cCLIENT-0 and on.
- * With COUNT it ends after that many operations (and MILLISECONDS is a limit only). */
+ * OPERATION is get, set, create, mixed (nine get to one set) or syncget (a sync and a get behind it
+ * count as one). All but create use one znode per client, PARENT/k0 and on; create makes
+ * PARENT/cCLIENT-0 and on. Clients are spread over the ports. With COUNT it ends after that many
+ * operations (and MILLISECONDS is a limit only). */
 #include "common/buf.h"
 #include "common/cursor.h"
 #include "common/proto.h"
@@ -24,13 +26,18 @@
 #define CLIENTS_MAX 1024
 #define DEPTH_MAX 256
 #define IN_BYTES 65536
+#define PORTS_MAX 16
+
+enum what { GET, SET, CREATE, MIXED, SYNCGET };
+static const char *const what_names[] = {"get", "set", "create", "mixed", "syncget"};
 
 struct conn {
     int fd;
     int number;
-    int32_t xid;      /* of the request sent last */
-    int32_t answered; /* xid of the reply read last */
-    uint32_t created;
+    int32_t xid;                /* of the request sent last */
+    int32_t answered;           /* xid of the reply read last */
+    int32_t ready;              /* xid before those that are measured */
+    uint32_t made;              /* operations */
     int64_t sent_ns[DEPTH_MAX]; /* by xid modulo DEPTH_MAX */
     struct buf out;
     uint8_t in[IN_BYTES];
@@ -38,8 +45,9 @@ struct conn {
 };
 
 struct load {
-    int port, clients, depth;
-    int32_t op;
+    int ports[PORTS_MAX];
+    int port_count, clients, depth;
+    enum what what;
     int64_t end_ns;
     uint64_t limit, sent, errors; /* operations */
     const char *parent;
@@ -91,10 +99,17 @@ static void put_create(struct load *l, struct conn *c, const char *path, size_t 
 static void put_request(struct load *l, struct conn *c) {
     char path[256];
     snprintf(path, sizeof path, "%s/k%d", l->parent, c->number);
-    if (l->op == OP_CREATE) {
-        snprintf(path, sizeof path, "%s/c%d-%u", l->parent, c->number, c->created++);
+    uint32_t made = c->made++;
+    if (l->what == SYNCGET) {
+        size_t at = frame_begin(c, OP_SYNC);
+        struct proto_path_request r = {.path = text(path)};
+        proto_encode(&c->out, PROTO_path_request, &r);
+        frame_end(c, at);
+    }
+    if (l->what == CREATE) {
+        snprintf(path, sizeof path, "%s/c%d-%u", l->parent, c->number, made);
         put_create(l, c, path, l->value_bytes);
-    } else if (l->op == OP_SET_DATA) {
+    } else if (l->what == SET || (l->what == MIXED && made % 10 == 9)) {
         size_t at = frame_begin(c, OP_SET_DATA);
         struct proto_set_data_request r = {.path = text(path),
                                            .data = {.p = l->value, .len = (int32_t)l->value_bytes},
@@ -176,7 +191,8 @@ static int32_t wait_reply(struct conn *c, bool header) {
 static void connect_one(struct load *l, struct conn *c, int number) {
     *c = (struct conn){.number = number};
     c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)l->port)};
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)l->ports[number % l->port_count])};
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     if (c->fd < 0 || connect(c->fd, (struct sockaddr *)&to, sizeof to) != 0)
         die("connect");
@@ -196,16 +212,16 @@ static void connect_one(struct load *l, struct conn *c, int number) {
         flush(c);
         wait_reply(c, true);
     }
-    if (l->op != OP_CREATE) {
+    if (l->what != CREATE) {
         snprintf(path, sizeof path, "%s/k%d", l->parent, number);
         put_create(l, c, path, l->value_bytes);
         flush(c);
         wait_reply(c, true);
     }
-    c->answered = c->xid;
+    c->answered = c->ready = c->xid;
 }
 
-/* Takes the replies that are there; returns how many. */
+/* Takes the replies that are there; returns how many operations they end. */
 static int take_replies(struct load *l, struct conn *c) {
     struct cursor body;
     size_t bytes, done = 0;
@@ -228,8 +244,10 @@ static int take_replies(struct load *l, struct conn *c) {
         }
         c->answered = h.xid;
         l->errors += h.err != 0;
-        sample_add(&l->sample, now - c->sent_ns[(uint32_t)h.xid % DEPTH_MAX]);
         done += 4 + bytes;
+        if (l->what == SYNCGET && (h.xid - c->ready) % 2 == 1)
+            continue; /* the sync alone */
+        sample_add(&l->sample, now - c->sent_ns[(uint32_t)h.xid % DEPTH_MAX]);
         n++;
     }
     drop(c, done);
@@ -286,30 +304,37 @@ static void close_all(struct load *l) {
     free(l->value);
 }
 
-static int32_t op_of(const char *name) {
-    if (strcmp(name, "get") == 0)
-        return OP_GET_DATA;
-    if (strcmp(name, "set") == 0)
-        return OP_SET_DATA;
-    return strcmp(name, "create") == 0 ? OP_CREATE : 0;
+/* Index of the operation of that name, or -1. */
+static int what_of(const char *name) {
+    for (int i = 0; i < (int)(sizeof what_names / sizeof what_names[0]); i++)
+        if (strcmp(name, what_names[i]) == 0)
+            return i;
+    return -1;
+}
+
+static void read_ports(struct load *l, char *list) {
+    for (char *at = strtok(list, ","); at != NULL && l->port_count < PORTS_MAX;
+         at = strtok(NULL, ","))
+        l->ports[l->port_count++] = (int)sample_number(at);
 }
 
 int main(int argc, char **argv) {
-    if (argc < 8 || op_of(argv[2]) == 0) {
+    if (argc < 8 || what_of(argv[2]) < 0) {
         fprintf(stderr,
-                "usage: bench_load PORT get|set|create CLIENTS DEPTH MILLISECONDS VALUE_BYTES "
-                "PARENT [COUNT]\n");
+                "usage: bench_load PORT[,PORT...] get|set|create|mixed|syncget CLIENTS DEPTH "
+                "MILLISECONDS VALUE_BYTES PARENT [COUNT]\n");
         return 2;
     }
-    struct load l = {.port = (int)sample_number(argv[1]),
-                     .op = op_of(argv[2]),
+    struct load l = {.what = (enum what)what_of(argv[2]),
                      .clients = (int)sample_number(argv[3]),
                      .depth = (int)sample_number(argv[4]),
                      .value_bytes = (size_t)sample_number(argv[6]),
                      .parent = argv[7],
                      .limit = argc > 8 ? (uint64_t)sample_number(argv[8]) : 0};
-    if (l.clients < 1 || l.clients > CLIENTS_MAX || l.depth < 1 || l.depth > DEPTH_MAX ||
-        l.value_bytes > 4096) {
+    read_ports(&l, argv[1]);
+    /* A sync and a get are two requests. */
+    if (l.port_count < 1 || l.clients < 1 || l.clients > CLIENTS_MAX || l.depth < 1 ||
+        l.depth > DEPTH_MAX / 2 || l.value_bytes > 4096) {
         fprintf(stderr, "bench_load: clients, depth or value out of range\n");
         return 2;
     }
