@@ -310,7 +310,7 @@ void admin_word(struct replica *r, struct conn *c, struct slice word,
     c->stats.received++;
     r->stats.received++;
     if (answer_word(&w, word)) {
-        out_send(&r->out, c->id, text.data, text.len);
+        out_bytes(&r->out, c->id, text.data, text.len);
         r->stats.sent++;
         core_hang_up(r, c);
     } else {

@@ -18,7 +18,7 @@ void out_init(struct out *o) {
     buf_init(&o->bytes, 0);
 }
 
-void out_close(struct out *o) {
+void out_destroy(struct out *o) {
     buf_close(&o->bytes);
     mem_free(o->list);
     mem_free(o->at);
@@ -87,7 +87,7 @@ void out_frame_end(struct out *o) {
 
 void out_frame_drop(struct out *o) { o->bytes.len = o->frame_at; }
 
-void out_send(struct out *o, conn_id_t conn, const void *p, size_t n) {
+void out_bytes(struct out *o, conn_id_t conn, const void *p, size_t n) {
     size_t at = o->bytes.len;
     buf_put(&o->bytes, p, n);
     out_sent(o, conn, at);

@@ -18,7 +18,7 @@ struct out {
 };
 
 void out_init(struct out *o);
-void out_close(struct out *o);
+void out_destroy(struct out *o);
 /* Forgets the last step's updates. */
 void out_begin(struct out *o);
 /* The step's updates; good until the next out_begin. */
@@ -33,7 +33,7 @@ void out_frame_seal(struct out *o);
 /* Takes back the frame that was begun. */
 void out_frame_drop(struct out *o);
 /* Bytes as they are: a word's answer, or a frame that was rendered before (with its length). */
-void out_send(struct out *o, conn_id_t conn, const void *p, size_t n);
+void out_bytes(struct out *o, conn_id_t conn, const void *p, size_t n);
 
 /* Begins a message to another server; the caller encodes it into what this returns. */
 struct buf *out_peer(struct out *o, uint8_t peer);

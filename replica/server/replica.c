@@ -117,7 +117,7 @@ void replica_free(struct replica *r) {
     tree_free(r->tree);
     zab_free(r->zab);
     tree_changes_close(&r->changes);
-    out_close(&r->out);
+    out_destroy(&r->out);
     free_config(&r->config);
     mem_free(r);
 }

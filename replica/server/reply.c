@@ -250,7 +250,7 @@ void reply_committed(struct replica *r, struct request *q, const struct txn *txn
 
 void reply_send_rendered(struct replica *r, struct conn *c, struct request *q) {
     CHECK(q->reply);
-    out_send(&r->out, c->id, q->reply->bytes, q->reply->len);
+    out_bytes(&r->out, c->id, q->reply->bytes, q->reply->len);
     reply_note_size(r, (int64_t)q->reply->len - 4);
     reply_sent(r, c);
     reply_after(r, c, q);

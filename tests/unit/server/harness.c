@@ -70,11 +70,14 @@ static void keep_record(struct harness *h, const struct log_record *rec) {
         h->log_cap = h->log_cap ? h->log_cap * 2 : 64;
         h->log = mem_realloc(h->log, h->log_cap * sizeof *h->log);
     }
-    h->log[h->log_count++] = (struct h_record){rec->kind, rec->zxid, blob_from_slice(rec->payload)};
+    h->log[h->log_count++] =
+        (struct h_record){rec->kind, rec->zxid, rec->committed, blob_from_slice(rec->payload)};
 }
 
 void h_append_record(struct harness *h, struct blob *take_payload) {
-    struct log_record rec = {LOG_TXN, h->log[h->log_count - 1].zxid + 1, blob_slice(take_payload)};
+    struct log_record rec = {.kind = LOG_TXN,
+                             .zxid = h->log[h->log_count - 1].zxid + 1,
+                             .payload = blob_slice(take_payload)};
     keep_record(h, &rec);
     blob_unref(take_payload);
     h->synced = h->log_count;
@@ -92,6 +95,21 @@ static void carry_out(struct harness *h, const struct update *u) {
     switch (u->type) {
     case UPD_LOG_APPEND:
         keep_record(h, &u->record);
+        break;
+    case UPD_SAVE_EPOCH:
+        h->epoch = u->epoch;
+        h->epoch_asked = true;
+        break;
+    case UPD_LOG_TRUNCATE:
+    case UPD_LOG_READ:
+    case UPD_SNAP_BEGIN:
+    case UPD_SNAP_CHUNK:
+    case UPD_SNAP_END:
+    case UPD_SNAP_ABANDON:
+    case UPD_PEER_SEND:
+    case UPD_PEER_DROP:
+        ck_assert_msg(h->other != NULL, "an ensemble of one has no use for update %d", u->type);
+        h->other(h, u);
         break;
     case UPD_SEND:
         ck_assert_msg(!c->closed, "sent to a connection that was closed");
@@ -130,18 +148,34 @@ static void one_step(struct harness *h, struct event ev) {
         carry_out(h, &ups.list[i]);
 }
 
+static void answer_epoch(struct harness *h) {
+    while (h->epoch_asked && !h->stopped) {
+        h->epoch_asked = false;
+        one_step(h, (struct event){.type = EV_EPOCH_SAVED, .epoch = h->epoch});
+    }
+}
+
 void h_sync(struct harness *h) {
     while (h->synced < h->log_count && !h->stopped) {
         h->synced = h->log_count;
         one_step(h, (struct event){.type = EV_LOG_SYNCED, .zxid = h->log[h->log_count - 1].zxid});
+        if (!h->settle)
+            answer_epoch(h);
     }
 }
 
 void h_step(struct harness *h, struct event ev) {
     one_step(h, ev);
+    if (h->settle) {
+        h->settle(h);
+        return;
+    }
+    answer_epoch(h);
     if (!h->hold_log)
         h_sync(h);
 }
+
+void h_event(struct harness *h, struct event ev) { one_step(h, ev); }
 
 void h_start(struct harness *h) {
     uint8_t random[RANDOM_BYTES];
@@ -155,7 +189,7 @@ struct harness *h_started(void) {
     return h;
 }
 
-void h_restart(struct harness *h) {
+void h_recover(struct harness *h) {
     replica_free(h->r);
     h->r = core_new(&h->config, h->counter_limit);
     for (size_t i = 0; i < H_CONNS_MAX; i++) {
@@ -166,10 +200,20 @@ void h_restart(struct harness *h) {
     for (size_t i = h->synced; i < h->log_count; i++)
         blob_unref(h->log[i].payload);
     h->log_count = h->synced;
+    h->epoch_asked = false;
+    if (h->epoch > 0)
+        one_step(h, (struct event){.type = EV_EPOCH, .epoch = h->epoch});
+    if (h->recover)
+        h->recover(h);
     for (size_t i = 0; i < h->log_count && !h->stopped; i++) {
-        struct log_record rec = {h->log[i].kind, h->log[i].zxid, blob_slice(h->log[i].payload)};
+        struct log_record rec = {h->log[i].kind, h->log[i].zxid, h->log[i].committed,
+                                 blob_slice(h->log[i].payload)};
         one_step(h, (struct event){.type = EV_LOG_RECORD, .record = &rec});
     }
+}
+
+void h_restart(struct harness *h) {
+    h_recover(h);
     if (!h->stopped)
         h_start(h);
 }

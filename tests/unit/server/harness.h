@@ -23,7 +23,7 @@ struct h_conn {
 
 struct h_record {
     enum log_kind kind;
-    zxid_t zxid;
+    zxid_t zxid, committed;
     struct blob *payload;
 };
 
@@ -35,6 +35,8 @@ struct harness {
     bool hold_log; /* appended records are not acknowledged until h_sync */
     struct h_record *log;
     size_t log_count, log_cap, synced;
+    uint32_t epoch;   /* the acceptedEpoch that was saved */
+    bool epoch_asked; /* and not answered yet */
     struct h_conn conns[H_CONNS_MAX];
     conn_id_t last_conn;
     int64_t deadline_ms; /* 0: none asked for */
@@ -44,6 +46,12 @@ struct harness {
     size_t updates;      /* of the last step */
     uint64_t trace;      /* hash over every update so far */
     uint8_t random_byte; /* what EV_START's randomness is filled with */
+    /* Of an ensemble (ensemble.h): what one server alone has no use for, and what follows a step.
+     */
+    void *world;
+    void (*other)(struct harness *h, const struct update *u);
+    void (*settle)(struct harness *h);
+    void (*recover)(struct harness *h); /* what the disk has before the log's records */
 };
 
 /* tick 2000 ms, timeouts 4..40 s, 1000 outstanding, 60 connections per address. */
@@ -52,9 +60,13 @@ struct harness *h_new(const struct replica_config *config); /* NULL: h_config. N
 struct harness *h_started(void);                            /* h_new, EV_START, synced: serves */
 void h_free(struct harness *h);
 void h_start(struct harness *h);
+/* The core from what is durable, without its start: connections are gone. */
+void h_recover(struct harness *h);
 /* A new core from what is durable of the log; connections are gone. */
 void h_restart(struct harness *h);
 
+/* One event and nothing else. */
+void h_event(struct harness *h, struct event ev);
 /* Any event; time fields are filled in. */
 void h_step(struct harness *h, struct event ev);
 /* Puts a transaction behind the durable log, as if it had been proposed: h_restart will read it. */

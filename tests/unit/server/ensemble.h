@@ -1,0 +1,77 @@
+/* Several cores in one process: a harness each, links as queues of bytes, disks in memory. After
+ * every step all that is on its way arrives, unless it is held: so the harness's functions work on
+ * any server as they do on one alone. Time goes on only by e_advance and e_until. */
+#ifndef ZKFS_TESTS_UNIT_SERVER_ENSEMBLE_H
+#define ZKFS_TESTS_UNIT_SERVER_ENSEMBLE_H
+
+#include "tests/unit/server/harness.h"
+
+#define E_MAX 5
+
+struct e_message {
+    struct e_message *next;
+    struct blob *bytes;
+};
+
+/* One way of a link. */
+struct e_way {
+    struct e_message *first, *last;
+    bool held; /* nothing arrives */
+};
+
+struct e_disk {
+    struct blob **pieces; /* of the snapshot that the log begins behind */
+    size_t piece_count;
+    struct blob **coming; /* of the one that is being received */
+    size_t coming_count;
+    zxid_t begun, ended;
+    bool has_snapshot;
+    struct event answers[64]; /* still to be given */
+    size_t answer_count;
+};
+
+struct ensemble {
+    size_t count;
+    struct quorum_server servers[E_MAX];
+    struct harness *h[E_MAX]; /* [i] has the id i + 1 */
+    struct e_disk disk[E_MAX];
+    bool dead[E_MAX];
+    bool frozen[E_MAX]; /* gets no event */
+    struct e_way way[E_MAX][E_MAX];
+    bool linked[E_MAX][E_MAX]; /* [a][b] and [b][a] alike */
+    bool cut[E_MAX][E_MAX];    /* likewise: not to be linked */
+    bool settling;
+    bool held;                                        /* nothing settles by itself */
+    void (*configure)(struct replica_config *config); /* or NULL */
+};
+
+/* Servers 1 to count, the last `observers` of them observers. Not started. */
+struct ensemble *e_new(size_t count, size_t observers);
+void e_free(struct ensemble *e);
+/* All start, and a leader serves. */
+void e_start(struct ensemble *e);
+struct ensemble *e_started(size_t count, size_t observers);
+
+/* Everything that is on its way arrives, until nothing is. */
+void e_settle(struct ensemble *e);
+void e_advance(struct ensemble *e, int64_t ms);
+/* Time goes on until one leads and every living, connected server serves: within 10 s, or the test
+ * fails. */
+void e_until_served(struct ensemble *e);
+struct harness *e_leader(struct ensemble *e);   /* NULL: none */
+struct harness *e_follower(struct ensemble *e); /* one that serves and does not lead (asserts) */
+size_t e_index(const struct ensemble *e, const struct harness *h);
+
+void e_kill(struct ensemble *e, size_t i); /* what is not durable is lost */
+void e_revive(struct ensemble *e, size_t i);
+/* The link breaks, and what is on it is lost. */
+void e_cut(struct ensemble *e, size_t a, size_t b);
+void e_join(struct ensemble *e, size_t a, size_t b);
+void e_isolate(struct ensemble *e, size_t i);
+void e_rejoin(struct ensemble *e, size_t i);
+/* A dead server's disk is empty again. */
+void e_wipe(struct ensemble *e, size_t i);
+/* All living servers have the same tree and the same sessions. */
+void e_assert_equal(struct ensemble *e);
+
+#endif
