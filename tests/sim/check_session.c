@@ -31,8 +31,11 @@ void check_session_order(struct world *w, const struct txn *t) {
 }
 
 static void created(struct check *k, const struct txn *t) {
-    if (check_session_find(k, t->session_id)) {
-        world_fail(k->w, "session %llx is made twice", (unsigned long long)t->session_id);
+    struct check_session *known = check_session_find(k, t->session_id);
+    if (known) { /* it came back, perhaps at another server and with another timeout */
+        if (known->closed)
+            world_fail(k->w, "session %llx comes back after its end",
+                       (unsigned long long)t->session_id);
         return;
     }
     if (k->session_count == k->session_cap) {
