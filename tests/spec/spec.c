@@ -1,6 +1,7 @@
 #include "tests/spec/spec.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 static void spec_broken(struct zab_world *w, const char *why) {
     fprintf(stderr, "%.*s", (int)w->trace.len, w->trace.data ? (const char *)w->trace.data : "");
@@ -10,6 +11,7 @@ static void spec_broken(struct zab_world *w, const char *why) {
 struct zab_world *spec_new(const struct world_config *config) {
     struct zab_world *w = world_new(config);
     w->on_broken = spec_broken;
+    w->echo = getenv("ZKFS_TRACE") != NULL;
     return w;
 }
 
@@ -61,4 +63,15 @@ void spec_expect_recovery(struct zab_world *w) {
     world_commit(w, leader, 3);
     world_advance(w, 1000);
     world_expect_agreement(w);
+}
+
+Suite *spec_suite(const char *name, const TTest *const *tests, size_t count) {
+    Suite *s = suite_create(name);
+    for (size_t i = 0; i < count; i++) {
+        TCase *t = tcase_create(tests[i]->name);
+        tcase_set_timeout(t, 60);
+        tcase_add_test(t, tests[i]);
+        suite_add_tcase(s, t);
+    }
+    return s;
 }

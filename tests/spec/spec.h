@@ -24,17 +24,13 @@ void spec_expect_recovery(struct zab_world *w);
     ck_assert_msg((a) == (b), "0x%llx is not 0x%llx", (unsigned long long)(a),                     \
                   (unsigned long long)(b))
 
-/* A suite of plain tests. */
+/* A suite of plain tests; each is a case, so that CK_RUN_CASE=name runs it alone, and ZKFS_TRACE=1
+ * shows what it does. */
 #define SPEC_SUITE(name, ...)                                                                      \
     Suite *unit_suite(void) {                                                                      \
-        Suite *s = suite_create(name);                                                             \
-        TCase *t = tcase_create(name);                                                             \
-        tcase_set_timeout(t, 60);                                                                  \
         const TTest *tests[] = {__VA_ARGS__};                                                      \
-        for (size_t i = 0; i < sizeof tests / sizeof tests[0]; i++)                                \
-            tcase_add_test(t, tests[i]);                                                           \
-        suite_add_tcase(s, t);                                                                     \
-        return s;                                                                                  \
+        return spec_suite(name, tests, sizeof tests / sizeof tests[0]);                            \
     }
+Suite *spec_suite(const char *name, const TTest *const *tests, size_t count);
 
 #endif

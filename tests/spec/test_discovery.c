@@ -97,16 +97,16 @@ START_TEST(an_epoch_below_the_promise_is_refused) {
     w->servers[1].disk.accepted_epoch = 9;
     world_start(w, 1);
     world_connect(w, 1, 3);
-    world_block(w, 3, 1, ZM_LEADERINFO);
-    world_settle(w);
-    uint32_t roles = w->servers[1].roles;
     struct zab_msg m = {.type = ZM_LEADERINFO, .epoch = 1};
-    if (zab_role(w->servers[1].z) == ZAB_FOLLOWING) {
-        world_forge(w, 3, 1, &m);
-        ck_assert_uint_gt(w->servers[1].roles, roles);
-    }
+    m.round = world_run_to(w, 1, 3, ZM_FOLLOWERINFO)->round;
+    ck_assert_int_eq(zab_role(w->servers[1].z), ZAB_FOLLOWING);
+    uint32_t roles = w->servers[1].roles;
+    world_forge(w, 3, 1, &m);
+    ck_assert_uint_gt(w->servers[1].roles, roles);
     ck_assert_uint_eq(w->servers[1].disk.accepted_epoch, 9);
     ck_assert(!w->servers[1].serving);
+    spec_expect_recovery(w);
+    ck_assert_uint_ge(zab_epoch(w->servers[world_leader(w)].z), 10);
     spec_end(w);
 }
 END_TEST
@@ -177,10 +177,12 @@ START_TEST(a_promise_from_a_newer_history_ends_the_leadership) {
     world_run_to(w, 1, 3, ZM_ACKEPOCH);
     ck_assert_int_eq(zab_role(w->servers[3].z), ZAB_LEADING);
     world_start(w, 2);
+    world_connect(w, 1, 2);
     world_connect(w, 2, 3);
     world_settle(w);
+    ck_assert_int_ne(zab_role(w->servers[3].z), ZAB_LEADING);
     ck_assert(!world_has(w, 3, Z(2, 0)));
-    world_unblock(w);
+    world_lose(w, 1, 3);
     spec_expect_recovery(w);
     for (uint8_t id = 1; id <= 3; id++)
         ck_assert(world_has(w, id, Z(1, 2)));

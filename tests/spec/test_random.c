@@ -80,6 +80,15 @@ static void step_propose(struct schedule *s) {
         world_propose_sized(s->w, id, (uint32_t)prng_range(&s->random, 8, 60));
 }
 
+/* One disk at a time, in an ensemble that was new once: two servers that know nothing cannot tell
+ * that one of them was there before (docs/zab.md, blank servers). */
+static bool may_be_wiped(const struct schedule *s, uint8_t id) {
+    for (uint8_t other = 1; other <= s->count; other++)
+        if (other != id && world_durable(s->w, other) == 0)
+            return false;
+    return s->wiped == 0 || s->wiped == id;
+}
+
 /* Power goes: of what was asked of the disk some is there, and the epoch's file is another file. */
 static void step_crash(struct schedule *s, uint8_t id) {
     if (!id)
@@ -89,8 +98,7 @@ static void step_crash(struct schedule *s, uint8_t id) {
     for (uint8_t peer = 1; peer <= s->count; peer++)
         if (peer != id && prng_chance(&s->random, 1, 2))
             world_lose(s->w, id, peer);
-    bool whole = s->wiped == 0 || (id == s->wiped && world_durable(s->w, id) == 0);
-    if (s->wipes && whole && prng_chance(&s->random, 1, 3)) {
+    if (s->wipes && may_be_wiped(s, id) && prng_chance(&s->random, 1, 3)) {
         world_wipe(s->w, id);
         s->wiped = id;
     }

@@ -34,6 +34,8 @@ void world_say(struct zab_world *w, const char *fmt, ...) {
     vsnprintf(line, sizeof line, fmt, ap);
     va_end(ap);
     buf_printf(&w->trace, "%s\n", line);
+    if (w->echo)
+        fprintf(stderr, "%s\n", line);
 }
 
 struct zab_world *world_new(const struct world_config *config) {
@@ -366,6 +368,7 @@ static void carry_out(struct zab_world *w, uint8_t id, const struct zab_output *
         break;
     case ZAB_APP:
         s->apps++;
+        s->app_applied = s->applied;
         world_payload_value(blob_slice(o->payload), &s->last_app);
         break;
     case ZAB_NOTE:

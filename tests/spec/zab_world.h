@@ -108,7 +108,8 @@ struct world_server {
     zxid_t uptodate;        /* what UPTODATE said, in this role */
     bool serving;
     uint32_t serves, roles, drops, snaps_sent, apps;
-    uint32_t last_app; /* the value in the last ZAB_APP */
+    uint32_t last_app;  /* the value in the last ZAB_APP, */
+    zxid_t app_applied; /* and what was applied when it came */
 
     struct {
         bool wanted;
@@ -168,6 +169,7 @@ struct zab_world {
 
     uint32_t next_value;
     struct buf trace;
+    bool echo; /* the trace goes to stderr as well, line by line */
     /* What goes into the trace. */
     bool hide_messages, hide_disk, hide_events, show_pings;
     void (*on_broken)(struct zab_world *w, const char *why);
