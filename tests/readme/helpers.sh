@@ -30,7 +30,7 @@ for i in 1 2 3; do
 done
 expect "there are three replicas, and one leads" 0 '^Mode: follower Mode: follower Mode: leader $' modes 3
 expect "the mount knows all three" 0 "127.0.0.1:$port,127.0.0.1:$((port + 1)),127.0.0.1:$((port + 2))" \
-    tr '\0' ' ' <"/proc/$(running zkfs "$point")/cmdline"
+    bash -c "tr '\\0' ' ' </proc/$(running zkfs "$point")/cmdline"
 holds "the replica serves on the port that was asked for" grep -qx "clientPort=$port" "$dir/replica-1/zoo.cfg"
 before=$(pid_now)
 expect "zkfs-up a second time starts nothing" 0 "is mounted already" "${ups[@]}" "$point"
