@@ -48,11 +48,34 @@ static void tell_all(struct zab *z) {
  * lead to a leader without followers. */
 static bool is_candidate(const struct zab *z, uint8_t id) {
     const struct learner *l = zab_peer(z, id);
-    return l && l->up && quorum_may_lead(&z->config.quorum, id) && !quorum_has(&z->unfit, id);
+    return l && l->up && quorum_may_lead(&z->config.quorum, id);
+}
+
+/* Whether those who are connected could elect this server. One that they cannot does not stand: it
+ * would only take votes from one that can lead. So the best of those that can has the votes of all
+ * its neighbours, and they are a quorum. What was not heard yet is taken to be as this one (Z12).
+ */
+static bool is_electable(const struct zab *z) {
+    struct quorum_set set = {{0}}, blank = {{0}};
+    if (!z->may_lead)
+        return false;
+    quorum_add(&set, z->config.self);
+    if (zab_blank(z))
+        quorum_add(&blank, z->config.self);
+    for (uint32_t i = 0; i < z->peer_count; i++) {
+        const struct learner *l = &z->peers[i];
+        if (!l->up || l->observer)
+            continue;
+        quorum_add(&set, l->id);
+        if (l->spoken ? l->vote.blank : zab_blank(z))
+            quorum_add(&blank, l->id);
+    }
+    return quorum_holds_with_blanks(&z->config.quorum, &set, &blank);
 }
 
 static bool consider(struct zab *z, uint8_t id, zxid_t zxid, bool blank) {
-    if (!is_candidate(z, id))
+    bool stands = id == z->config.self ? z->electable : is_candidate(z, id);
+    if (!stands)
         return false;
     if (!z->no_candidate && !better(zxid, id, z->candidate_zxid, z->candidate))
         return false;
@@ -76,10 +99,9 @@ static bool consider_vote(struct zab *z, const struct learner *l) {
 }
 
 static void vote_afresh(struct zab *z) {
-    z->no_candidate = !z->may_lead;
-    z->candidate = z->config.self;
-    z->candidate_zxid = z->history.last;
-    z->candidate_blank = zab_blank(z);
+    z->no_candidate = true;
+    z->electable = is_electable(z);
+    (void)consider(z, z->config.self, z->history.last, zab_blank(z));
     z->agreed = false;
     z->round_ms = z->now_ms;
     for (uint32_t i = 0; i < z->peer_count; i++)
@@ -101,7 +123,17 @@ static void next_round(struct zab *z) {
 void election_leave(struct zab *z) {
     z->voting = false;
     z->agreed = false;
-    z->unfit = (struct quorum_set){{0}};
+}
+
+/* Who is connected, and what is known of them, has changed. */
+static bool stand_or_withdraw(struct zab *z) {
+    bool before = z->electable;
+    z->electable = is_electable(z);
+    if (z->electable && !before)
+        return consider(z, z->config.self, z->history.last, zab_blank(z));
+    if (!z->electable && before && !z->no_candidate && z->candidate == z->config.self)
+        next_round(z);
+    return false;
 }
 
 static bool votes_for(const struct zab *z, const struct learner *l, uint8_t id) {
@@ -216,15 +248,18 @@ void election_advance(struct zab *z) {
 
 static void vote_while_looking(struct zab *z, struct learner *l) {
     const struct zab_vote *v = &l->vote;
+    bool changed = stand_or_withdraw(z);
     if (v->role == ZAB_LOOKING && !l->observer && v->round > z->round) {
         z->round = v->round;
         vote_afresh(z);
     } else if (v->role == ZAB_LOOKING && !l->observer && v->round < z->round) {
         if (!v->answer)
             election_tell(z, l, true);
-    } else if (consider_vote(z, l)) {
-        tell_all(z);
+    } else {
+        changed |= consider_vote(z, l);
     }
+    if (changed)
+        tell_all(z);
 }
 
 void election_vote(struct zab *z, struct learner *l, const struct zab_vote *v) {
@@ -241,7 +276,7 @@ void election_vote(struct zab *z, struct learner *l, const struct zab_vote *v) {
 void election_peer_up(struct zab *z, struct learner *l) {
     if (!z->voting)
         return;
-    bool changed = false;
+    bool changed = stand_or_withdraw(z);
     for (uint32_t i = 0; i < z->peer_count; i++)
         changed |= consider_vote(z, &z->peers[i]);
     if (changed)
@@ -251,8 +286,12 @@ void election_peer_up(struct zab *z, struct learner *l) {
 }
 
 void election_peer_lost(struct zab *z, struct learner *l) {
-    if (z->voting && !z->no_candidate && z->candidate == l->id)
+    if (!z->voting)
+        return;
+    if (!z->no_candidate && z->candidate == l->id)
         next_round(z);
+    else if (stand_or_withdraw(z)) /* a blank one that is gone may be what hindered */
+        tell_all(z);
 }
 
 static int64_t peer_silent_at(const struct zab *z, const struct learner *l) {
@@ -278,22 +317,15 @@ static bool quorum_has_spoken(const struct zab *z) {
     return quorum_holds(&z->config.quorum, &set);
 }
 
-/* A quorum is there, and yet nobody came to lead: links may be down between others. Whoever was
- * voted for in vain is passed over until this server has a leader. */
-static void look_elsewhere(struct zab *z) {
+/* A quorum is there, and yet nobody came to lead: what was heard may be old. Or there is a leader,
+ * and it is only its followers that this server does not reach. */
+static void look_again(struct zab *z) {
     z->round_ms = z->now_ms;
     const struct learner *l = leader_to_join(z, true);
-    if (l) {
+    if (l)
         join(z, l);
-        return;
-    }
-    if (!quorum_has_spoken(z))
-        return;
-    if (z->no_candidate || z->candidate == z->config.self)
-        z->unfit = (struct quorum_set){{0}};
-    else
-        quorum_add(&z->unfit, z->candidate);
-    next_round(z);
+    else if (quorum_has_spoken(z))
+        next_round(z);
 }
 
 void election_clock(struct zab *z) {
@@ -301,7 +333,7 @@ void election_clock(struct zab *z) {
         return;
     drop_silent(z);
     if (z->now_ms - z->round_ms >= z->config.silence_ms)
-        look_elsewhere(z);
+        look_again(z);
     if (z->role == ZAB_LOOKING && z->now_ms - z->vote_ms >= z->config.heartbeat_ms)
         tell_all(z);
 }

@@ -275,7 +275,6 @@ void zab_peer_down(struct zab *z, uint8_t peer) {
     out_forget_peer(z, peer);
     if (l->up)
         lost_link(z, l, "the leader's link is gone");
-    l->reading = false;
     zab_advance(z);
 }
 

@@ -93,7 +93,7 @@ struct zab {
     bool candidate_blank;
     bool agreed;
     int64_t agreed_ms, round_ms, vote_ms, looking_ms;
-    struct quorum_set unfit; /* candidates that did not get to lead although it was their turn */
+    bool electable; /* those who are connected could elect this server */
 
     /* LEADING */
     enum lead_phase lead_phase;

@@ -579,6 +579,8 @@ void ensemble_settle(struct ensemble *e) {
 
 void ensemble_run(struct ensemble *e, int64_t ms) {
     int64_t end = e->now_ms + ms;
+    for (uint8_t id = 1; id <= e->count; id++)
+        ensemble_clock(e, id);
     for (;;) {
         ensemble_settle(e);
         int64_t due = INT64_MAX;
