@@ -99,7 +99,7 @@ static bool take_piece(void *ctx, struct slice piece) {
     if (id != 0)
         m->read.snap = id;
     m->read_pieces++;
-    return true;
+    return !m->refuse_piece;
 }
 
 static bool take_snap(void *ctx, zxid_t begun, zxid_t ended) {
@@ -109,7 +109,7 @@ static bool take_snap(void *ctx, zxid_t begun, zxid_t ended) {
     /* All pieces of a snapshot may be empty; its zxids tell then. */
     if (m->read.snap == 0)
         m->read.snap = UINT32_MAX;
-    return true;
+    return !m->refuse_snap;
 }
 
 static void take_record(void *ctx, const struct log_record *r) {

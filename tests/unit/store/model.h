@@ -39,7 +39,8 @@ struct model {
     uint32_t writing; /* the number of the snapshot that is being written, 0 none */
     size_t pieces;    /* of it so far */
     bool cut_pending;
-    struct store_done done; /* of the last sync */
+    bool refuse_piece, refuse_snap; /* a start says that it cannot load that */
+    struct store_done done;         /* of the last sync */
     /* What a start read. */
     struct model_state read;
     size_t read_pieces;
