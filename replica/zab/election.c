@@ -35,7 +35,7 @@ void election_tell(struct zab *z, struct learner *l, bool answer) {
     }
     o->leader = z->leader;
     o->epoch = z->lead_epoch;
-    o->zxid = z->role == ZAB_LEADING ? z->history.last : 0;
+    o->zxid = z->role == ZAB_LEADING ? z->history.durable : 0; /* R3 */
 }
 
 static void tell_all(struct zab *z) {
@@ -95,6 +95,9 @@ static bool consider_vote(struct zab *z, const struct learner *l) {
         return consider(z, l->id, v->leader_zxid, v->blank);
     if (v->role != ZAB_LOOKING || v->round != z->round || v->leader == 0)
         return false;
+    /* What others believe of this server may be older than a crash that it had since (R3). */
+    if (v->leader == z->config.self)
+        return consider(z, v->leader, z->history.last, zab_blank(z));
     return consider(z, v->leader, v->leader_zxid, v->leader_blank);
 }
 
