@@ -163,6 +163,23 @@ void broadcast_heard(struct zab *z, struct learner *l) {
     z->heard[l->id] = z->now_ms - z->role_ms + 1;
 }
 
+static bool any_attached(const struct zab *z) {
+    for (uint32_t i = 0; i < z->peer_count; i++)
+        if (z->peers[i].state != LEARNER_NONE)
+            return true;
+    return false;
+}
+
+/* The first one starts the clocks, which stood still. */
+void broadcast_attach(struct zab *z, struct learner *l) {
+    if (!any_attached(z)) {
+        z->ping_ms = z->now_ms;
+        z->peer_due_ms = z->now_ms + z->config.silence_ms;
+    }
+    l->state = LEARNER_INFO;
+    broadcast_heard(z, l);
+}
+
 /* When a quorum was heard last: each of it not before then. */
 static int64_t quorum_heard(const struct zab *z) {
     int64_t heard = z->alone ? INT64_MAX : quorum_acked(&z->config.quorum, z->heard);
@@ -186,13 +203,6 @@ static void drop_silent(struct zab *z) {
         else
             z->peer_due_ms = zab_min(z->peer_due_ms, peer_silent_at(z, l));
     }
-}
-
-static bool any_attached(const struct zab *z) {
-    for (uint32_t i = 0; i < z->peer_count; i++)
-        if (z->peers[i].state != LEARNER_NONE)
-            return true;
-    return false;
 }
 
 /* Z6, R10. First of all: one that was frozen finds out here that it has not heard a quorum, before

@@ -77,12 +77,11 @@ void discovery_info(struct zab *z, struct learner *l, const struct zab_msg *m) {
                      : "an epoch that leaves none for others");
         return;
     }
-    l->state = LEARNER_INFO;
+    broadcast_attach(z, l);
     l->attachment = m->round;
     l->accepted = m->epoch;
     l->blank = m->blank;
     l->last = m->zxid;
-    broadcast_heard(z, l);
     bool epoch_chosen = z->lead_phase != LEAD_DISCOVERY;
     if (epoch_chosen && !l->observer && l->accepted > z->lead_epoch)
         zab_look(z, "a follower has promised a later epoch");

@@ -144,6 +144,7 @@ void sync_follow_uptodate(struct zab *z, const struct zab_msg *m) {
         return;
     z->uptodate = true;
     z->uptodate_zxid = m->zxid;
+    z->uptodate_epoch = z->lead_epoch;
     z->history.committed = zab_max(z->history.committed, m->zxid);
 }
 
@@ -184,7 +185,7 @@ void sync_follow_leave(struct zab *z) {
 bool sync_follow_settle(struct zab *z) {
     if (z->uptodate && !z->serving && z->history.applied >= z->uptodate_zxid) {
         z->serving = true;
-        out_push(z, ZAB_SERVE)->epoch = z->lead_epoch;
+        out_push(z, ZAB_SERVE)->epoch = z->uptodate_epoch;
         return true;
     }
     if (z->serving && z->apps && z->history.applied >= z->apps->zxid) {

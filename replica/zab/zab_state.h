@@ -123,6 +123,7 @@ struct zab {
     zxid_t sync_committed;
     bool uptodate;
     zxid_t uptodate_zxid;
+    uint32_t uptodate_epoch; /* the leader's then: it may go on to the next before this is served */
     struct zab_app_wait *apps, **apps_end;
 
     uint32_t checks;
@@ -204,6 +205,7 @@ void broadcast_flush_commits(struct zab *z);
 void broadcast_begin(struct zab *z);
 void broadcast_leave(struct zab *z);
 void broadcast_clock(struct zab *z);
+void broadcast_attach(struct zab *z, struct learner *l); /* INFO; it was heard */
 void broadcast_heard(struct zab *z, struct learner *l);
 int64_t broadcast_deadline(const struct zab *z);
 bool broadcast_settle(struct zab *z); /* something was queued */

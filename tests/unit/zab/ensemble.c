@@ -584,13 +584,16 @@ void ensemble_run(struct ensemble *e, int64_t ms) {
     for (;;) {
         ensemble_settle(e);
         int64_t due = INT64_MAX;
+        uint8_t late = 0;
         for (uint8_t id = 1; id <= e->count; id++) {
             const struct server *s = server_at(e, id);
-            if (s->z && zab_deadline(s->z) != INT64_MAX && zab_deadline(s->z) - s->skew_ms < due)
+            if (s->z && zab_deadline(s->z) != INT64_MAX && zab_deadline(s->z) - s->skew_ms < due) {
                 due = zab_deadline(s->z) - s->skew_ms;
+                late = id;
+            }
         }
         if (due <= e->now_ms)
-            broken(e, 0, "a deadline that does not move");
+            broken(e, late, "a deadline that does not move");
         if (due > end)
             break;
         e->now_ms = due;
