@@ -131,6 +131,19 @@ static void set_watch(struct sim_client *c, const struct sim_op *op, struct slic
         check_watch_set(c, path, WATCHED_ABSENT, zxid);
 }
 
+/* A read does not see what its own session asked for after it. */
+static void check_own_order(struct sim_client *c, const struct sim_op *op, zxid_t zxid) {
+    for (size_t i = (size_t)op->token; i < c->op_count; i++) {
+        const struct sim_op *later = c->ops[i];
+        if (later->committed != 0 && later->committed <= zxid && later->life == op->life &&
+            later->sent_session == op->sent_session && later->sent_xid > op->xid)
+            world_fail(c->w, "client %u: operation %llu is answered at %u.%u, behind its own later "
+                             "operation %llu",
+                       c->index, (unsigned long long)op->token, zxid_epoch(zxid),
+                       zxid_counter(zxid), (unsigned long long)later->token);
+    }
+}
+
 static void check_read(struct sim_client *c, const struct sim_op *op, zxid_t zxid, int32_t err,
                        struct cursor *in) {
     struct cursor record;
@@ -138,6 +151,7 @@ static void check_read(struct sim_client *c, const struct sim_op *op, zxid_t zxi
     cursor_init(&record, op->record.data, op->record.len);
     if (!proto_decode(&record, PROTO_path_watch_request, &req))
         return;
+    check_own_order(c, op, zxid);
     uint32_t path = model_find(c->w->check->model, req.path);
     bool exists = model_at(c->w->check->model, path, zxid)->exists;
     if (err != (exists ? ZK_OK : ZK_NONODE)) {
@@ -231,6 +245,8 @@ static void hear_reply(struct sim_client *c, const struct proto_reply_header *h,
     }
     if (h->err == ZK_SESSIONMOVED || h->err == ZK_SESSIONEXPIRED)
         return;
+    SAY(w, "client %u: operation %llu gets %d at %u.%u", c->index, (unsigned long long)op->token,
+        h->err, zxid_epoch(h->zxid), zxid_counter(h->zxid));
     hear_zxid(c, h->zxid);
     if (op->opcode == OP_SYNC) {
         if (h->zxid < op->floor)

@@ -63,6 +63,7 @@ static void note_contact(struct sim_host *m, struct check_session *s) {
     s->contacts[at].at_us = m->w->now_us;
     s->contacts[at].host = m->index;
     s->contacts[at].epoch = m->check.serving_epoch;
+    s->contacts[at].serving_us = m->check.serving_us;
 }
 
 void check_client_frame(struct sim_host *m, struct sim_wire *wire, struct slice frame) {
@@ -98,7 +99,10 @@ static void check_expiry(struct sim_host *m, const struct check_session *s) {
     for (uint32_t i = 0; i < CONTACTS && i < s->contact_count; i++) {
         int64_t at = s->contacts[i].at_us;
         uint32_t host = s->contacts[i].host;
-        if (w->now_us - at >= allowed_us || s->contacts[i].epoch != m->check.serving_epoch)
+        const struct sim_host *from = &w->hosts[host];
+        bool goes_on = from->serving && from->check.serving_us == s->contacts[i].serving_us;
+        if (w->now_us - at >= allowed_us || !goes_on ||
+            s->contacts[i].epoch != m->check.serving_epoch)
             continue;
         if (host == m->index || m->check.heard_us[host] >= at + margin_us)
             world_fail(w, "session %llx (timeout %d ms) expires %lld ms after server %u heard it",

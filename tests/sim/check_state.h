@@ -24,6 +24,7 @@ struct check_session {
     struct {
         int64_t at_us;
         uint32_t host, epoch;
+        int64_t serving_us; /* since when that host served without a break */
     } contacts[CONTACTS]; /* a ring */
     uint32_t contact_count;
 };

@@ -217,6 +217,10 @@ void link_arrive(struct world *w, uint32_t direction, uint64_t gen) {
     if (p->gen != gen)
         return;
     p->scheduled = false;
+    if (!pipe_is_due(p, w->now_us)) {
+        kick(w, direction / 2, dir);
+        return;
+    }
     struct sim_item *item = pipe_take(p);
     struct sim_host *to = &w->hosts[receiver(l, dir)];
     if (to->member) {

@@ -61,6 +61,10 @@ void pipe_clear(struct sim_pipe *p) {
     p->scheduled = false;
 }
 
+bool pipe_is_due(const struct sim_pipe *p, int64_t now_us) {
+    return p->first && p->first->at_us <= now_us;
+}
+
 size_t pipe_count(const struct sim_pipe *p) {
     size_t n = 0;
     for (const struct sim_item *i = p->first; i; i = i->next)

@@ -30,6 +30,8 @@ struct sim_pipe {
 void pipe_put(struct sim_pipe *p, enum sim_item_type type, struct slice bytes, int64_t now_us,
               int64_t delay_us);
 struct sim_item *pipe_take(struct sim_pipe *p); /* the caller frees it (mem_free); NULL: empty */
+/* Its first item arrives now; what was scheduled may have been lost since. */
+bool pipe_is_due(const struct sim_pipe *p, int64_t now_us);
 void pipe_clear(struct sim_pipe *p);
 /* Loses all but the first `keep` items. */
 void pipe_lose_tail(struct sim_pipe *p, size_t keep);

@@ -153,6 +153,10 @@ void wire_arrive_to(struct world *w, uint32_t index, uint64_t gen) {
     if (c->to.gen != gen)
         return;
     c->to.scheduled = false;
+    if (!pipe_is_due(&c->to, w->now_us)) {
+        kick(w, c, true);
+        return;
+    }
     struct sim_item *item = pipe_take(&c->to);
     struct sim_host *m = &w->hosts[c->member];
     if (m->member && m->life == c->life) {
@@ -172,6 +176,10 @@ void wire_arrive_from(struct world *w, uint32_t index, uint64_t gen) {
     if (c->from.gen != gen)
         return;
     c->from.scheduled = false;
+    if (!pipe_is_due(&c->from, w->now_us)) {
+        kick(w, c, false);
+        return;
+    }
     struct sim_item *item = pipe_take(&c->from);
     world_trace(w, c->id, 16 + (uint64_t)item->type);
     world_trace_bytes(w, item->bytes, (size_t)item->len);

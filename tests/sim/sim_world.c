@@ -166,6 +166,8 @@ static void dispatch(struct world *w, const struct sim_event *ev) {
         fault_end(w, ev->who);
         break;
     case SE_HEAL:
+        if (w->healing)
+            break;
         w->healing = true;
         w->heal_us = w->now_us;
         SAY(w, "the faults are over");
