@@ -153,6 +153,8 @@ void connect_request(struct replica *r, struct conn *c, struct slice frame) {
 }
 
 void connect_waiting(struct replica *r) {
+    if (!r->serving && !read_only_active(r))
+        return;
     /* Looking at one may close its connection, and others: the list is gone through anew then. */
     for (struct request *q = r->waiting, *next; q; q = next) {
         next = q->list_next;

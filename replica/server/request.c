@@ -64,11 +64,7 @@ static void request_dispatch(struct replica *r, struct conn *c, int32_t xid, int
 
 /* Whether the connection's requests still have a session to belong to. */
 static bool request_has_session(const struct conn *c) {
-    if (c->ending)
-        return false;
-    if (!c->session)
-        return c->state == CONN_CONNECTING || c->read_only;
-    return !c->session->closing;
+    return !c->ending && (c->session || c->state == CONN_CONNECTING || c->read_only);
 }
 
 /* Whether frames of c are taken now; those of clients that are held wait. */
@@ -90,7 +86,8 @@ void request_frame(struct replica *r, struct conn *c, struct slice frame) {
         connect_request(r, c, frame);
         return;
     }
-    /* A session that is ending takes nothing more; ZooKeeper drops such requests, too. */
+    /* A client that has closed its session gets nothing more. One whose session is about to expire
+     * does: the leader that decided so may be gone before it is committed. */
     if (!request_has_session(c))
         return;
     struct cursor cur;

@@ -204,6 +204,7 @@ void role_timers(struct replica *r) {
     if (r->up || r->hold_until_ms == 0 || role_holds(r))
         return;
     r->hold_until_ms = 0;
+    connect_waiting(r); /* some may take a read-only replica */
     for (struct conn *c = r->conns.all, *next; c; c = next) {
         next = c->next;
         if (!c->read_only)

@@ -3,10 +3,10 @@
 #include "replica/server/limits.h"
 
 void touch_heard(struct replica *r, struct session *s) {
-    if (r->leading)
-        expiry_touch(&r->sessions, s);
-    else
+    if (!r->leading)
         s->heard = true;
+    else if (!s->closing)
+        expiry_touch(&r->sessions, s);
 }
 
 /* A client pings at a third of its timeout; with a quarter more it has time left still. */

@@ -399,6 +399,12 @@ void e_rejoin(struct ensemble *e, size_t i) {
         e_join(e, i, k);
 }
 
+void e_hold_disks(struct ensemble *e, bool hold) {
+    for (size_t i = 0; i < e->count; i++)
+        e->h[i]->hold_log = hold;
+    e_settle(e);
+}
+
 void e_kill(struct ensemble *e, size_t i) {
     e->dead[i] = true;
     e->disk[i].answer_count = 0;

@@ -62,6 +62,8 @@ struct harness *e_leader(struct ensemble *e);   /* NULL: none */
 struct harness *e_follower(struct ensemble *e); /* one that serves and does not lead (asserts) */
 size_t e_index(const struct ensemble *e, const struct harness *h);
 
+/* No log of any server becomes durable; or all of them do, and what follows is settled. */
+void e_hold_disks(struct ensemble *e, bool hold);
 void e_kill(struct ensemble *e, size_t i); /* what is not durable is lost */
 void e_revive(struct ensemble *e, size_t i);
 /* The link breaks, and what is on it is lost. */
