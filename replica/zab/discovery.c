@@ -260,7 +260,7 @@ void discovery_leader_info(struct zab *z, const struct zab_msg *m) {
         sync_follow_broken(z, "an epoch that cannot be led");
         return;
     }
-    if (m->epoch < z->accepted && !z->observer) {
+    if (m->epoch < (z->observer ? zxid_epoch(z->history.last) : z->accepted)) {
         zab_look(z, "the leader's epoch is before the one promised");
         return;
     }

@@ -53,7 +53,8 @@ static bool is_candidate(const struct zab *z, uint8_t id) {
 
 /* Whether those who are connected could elect this server. One that they cannot does not stand: it
  * would only take votes from one that can lead. So the best of those that can has the votes of all
- * its neighbours, and they are a quorum. What was not heard yet is taken to be as this one (Z12).
+ * its neighbours, and they are a quorum. Who
+ * was not heard in this round is taken to be as blank as this one (Z12).
  */
 static bool is_electable(const struct zab *z) {
     struct quorum_set set = {{0}}, blank = {{0}};
@@ -67,7 +68,8 @@ static bool is_electable(const struct zab *z) {
         if (!l->up || l->observer)
             continue;
         quorum_add(&set, l->id);
-        if (l->spoken ? l->vote.blank : zab_blank(z))
+        bool known = l->spoken && l->vote.role == ZAB_LOOKING && l->vote.round == z->round;
+        if (known ? l->vote.blank : zab_blank(z))
             quorum_add(&blank, l->id);
     }
     return quorum_holds_with_blanks(&z->config.quorum, &set, &blank);
@@ -126,6 +128,10 @@ static void next_round(struct zab *z) {
 void election_leave(struct zab *z) {
     z->voting = false;
     z->agreed = false;
+    /* Who was blank, or followed somebody, in this election may not in the next. What is said from
+     * here on is news. */
+    for (uint32_t i = 0; i < z->peer_count; i++)
+        z->peers[i].spoken = false;
 }
 
 /* Who is connected, and what is known of them, has changed. */
@@ -193,6 +199,9 @@ static const struct learner *leader_to_join(const struct zab *z, bool any) {
     for (uint32_t i = 0; i < z->peer_count; i++) {
         const struct learner *l = &z->peers[i];
         if (!says_it_leads(z, l) || (best && l->vote.epoch <= best->vote.epoch))
+            continue;
+        /* An observer's records are committed: an epoch before theirs is led by nobody any more. */
+        if (z->observer && l->vote.epoch < zxid_epoch(z->history.last))
             continue;
         bool mine = !z->no_candidate && z->candidate == l->id && is_elected(z, l->id);
         bool word = (any || z->observer) && l->vote.epoch != 0;
