@@ -39,8 +39,10 @@ struct ensemble {
     bool frozen[E_MAX]; /* gets no event */
     struct e_way way[E_MAX][E_MAX];
     bool linked[E_MAX][E_MAX]; /* [a][b] and [b][a] alike */
+    bool down[E_MAX][E_MAX];   /* [a] has not heard yet that its link to [b] is gone */
     bool cut[E_MAX][E_MAX];    /* likewise: not to be linked */
     bool settling;
+    size_t turn;
     bool held;                                        /* nothing settles by itself */
     void (*configure)(struct replica_config *config); /* or NULL */
 };
@@ -54,11 +56,13 @@ struct ensemble *e_started(size_t count, size_t observers);
 
 /* Everything that is on its way arrives, until nothing is. */
 void e_settle(struct ensemble *e);
+/* One thing of that: what a disk or a shell has to say, or a message; in turn. False: nothing. */
+bool e_settle_one(struct ensemble *e);
 void e_advance(struct ensemble *e, int64_t ms);
 /* Time goes on until one leads and every living, connected server serves: within 10 s, or the test
  * fails. */
 void e_until_served(struct ensemble *e);
-struct harness *e_leader(struct ensemble *e);   /* NULL: none */
+struct harness *e_leader(struct ensemble *e);   /* the newest one; NULL: none */
 struct harness *e_follower(struct ensemble *e); /* one that serves and does not lead (asserts) */
 size_t e_index(const struct ensemble *e, const struct harness *h);
 
