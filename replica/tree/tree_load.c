@@ -31,6 +31,8 @@ const char *tree_load(struct tree *t, const struct znode_image *image) {
             return "the znode was loaded before";
         if (image->stat.ephemeral_owner != 0)
             return "a built-in znode is no ephemeral";
+        if (image->stat.czxid != 0)
+            return "a built-in znode was made by no transaction";
         t->digest -= digest_znode(t, key, n);
         fill(t, n, image);
         t->digest += digest_znode(t, key, n);
@@ -40,6 +42,8 @@ const char *tree_load(struct tree *t, const struct znode_image *image) {
     struct znode *parent = tree_find_mutable(t, parent_path);
     if (!parent)
         return "the parent was not loaded before";
+    if (image->stat.czxid <= 0)
+        return "the znode was made by no transaction";
     /* An ephemeral parent is no contradiction: the walk saw it before, and the child below the
      * persistent znode that took its place. */
     struct znode_seed seed = {.name = path_name(image->path),

@@ -1,11 +1,13 @@
 /* fuzz_seeds DIR RECORDED: writes the corpora that the fuzz targets start from, a folder per
- * target, from the recorded messages, each also cut at every byte, and from texts, transactions and
- * scripts. */
+ * target, from the recorded messages, each also cut at every byte, and from texts, transactions,
+ * the servers' messages, snapshots and scripts. */
 #include "common/acl.h"
 #include "common/blob.h"
 #include "common/mem.h"
 #include "common/path.h"
 #include "common/proto.h"
+#include "replica/proto/peer_codec.h"
+#include "replica/proto/snap_codec.h"
 #include "replica/proto/txn_codec.h"
 
 #include <err.h>
@@ -252,6 +254,99 @@ static void txn_seeds(void) {
     }
 }
 
+static void peer_seed(const struct zab_msg *m) {
+    struct buf b = BUF_INIT;
+    buf_put_u8(&b, 0);
+    peer_zab_encode(&b, m);
+    emit_cut("peer", &b, 1);
+    buf_close(&b);
+}
+
+static void app_seed(const struct app_msg *m) {
+    struct buf b = BUF_INIT;
+    struct blob *bytes = app_encode(m);
+    buf_put_u8(&b, 1);
+    buf_put(&b, bytes->bytes, bytes->len);
+    emit_cut("peer", &b, 1);
+    blob_unref(bytes);
+    buf_close(&b);
+}
+
+static void peer_seeds(void) {
+    struct buf b = BUF_INIT;
+    struct blob *payload = blob_new("payload", 7);
+    buf_put_u8(&b, 0);
+    peer_hello_encode(&b, &(struct peer_hello){1, 2, 3, 4, 5});
+    emit_cut("peer", &b, 1);
+    for (int type = ZM_VOTE; type < ZM_TYPE_END; type++) {
+        struct zab_msg m = {.type = (enum zab_msg_type)type,
+                            .epoch = 5,
+                            .zxid = zxid_make(4, 3),
+                            .committed = zxid_make(4, 2),
+                            .ended = zxid_make(4, 9),
+                            .round = 300,
+                            .counted = true,
+                            .observer = true,
+                            .mode = ZAB_SYNC_TRUNC,
+                            .kind = ZAB_TXN,
+                            .vote = {ZAB_FOLLOWING, 7, 2, zxid_make(4, 1), 5, false, true, true},
+                            .epochs = {zxid_make(4, 3), zxid_make(2, 9)},
+                            .epoch_count = 2,
+                            .base = zxid_make(1, 1),
+                            .payload = payload};
+        peer_seed(&m);
+    }
+    static const struct app_auth_id ids[] = {
+        {{(const uint8_t *)"ip", 2}, {(const uint8_t *)"::1", 3}},
+        {{(const uint8_t *)"x", 1}, {(const uint8_t *)"", 0}}};
+    static const struct app_touch touches[] = {{0x100000001, 4000}, {0x200000002, 40000}};
+    for (int type = APP_REQUEST; type < APP_TYPE_END; type++)
+        app_seed(&(struct app_msg){(enum app_type)type, 7, 0x100000001, 9, 1, 4000, true,
+                                   blob_slice(payload), ids, 2, touches, 2, true});
+    blob_unref(payload);
+    buf_close(&b);
+}
+
+/* A snapshot of one piece, and of three. */
+static void snapshot_seeds(void) {
+    static const struct snap_result results[] = {{3, 5, {(const uint8_t *)"0123456789abc", 13}}};
+    struct blob *acl = acl_open_unsafe();
+    static const char *const paths[] = {"/", "/zookeeper", "/a", "/a/b"};
+    struct buf parts[3] = {BUF_INIT, BUF_INIT, BUF_INIT};
+    snap_put_head(&parts[0], &(struct snap_head){{(const uint8_t *)"secret", 6}});
+    for (size_t i = 0; i < 4; i++) {
+        zxid_t zxid = i < 2 ? 0 : (zxid_t)i;
+        snap_put_znode(
+            &parts[1],
+            &(struct znode_image){.path = {(const uint8_t *)paths[i], (int32_t)strlen(paths[i])},
+                                  .data = i % 2 ? acl : NULL,
+                                  .acl = acl,
+                                  .stat = {.czxid = zxid, .mzxid = zxid, .pzxid = 4},
+                                  .creates = 1});
+    }
+    snap_put_session(&parts[2], &(struct snap_session){0x100000001, 4000, true, results, 0});
+    snap_put_session(&parts[2], &(struct snap_session){0x100000002, 4000, false, NULL, 0});
+    struct buf b = BUF_INIT;
+    for (int whole = 0; whole < 2; whole++) {
+        buf_reset(&b);
+        buf_put_u8(&b, 5);
+        size_t all = parts[0].len + parts[1].len + parts[2].len;
+        for (int i = 0; i < 3; i++) {
+            size_t n = whole ? all : parts[i].len;
+            if (!whole || i == 0) {
+                buf_put_u8(&b, (uint8_t)(n >> 8));
+                buf_put_u8(&b, (uint8_t)n);
+            }
+            buf_put(&b, parts[i].data, parts[i].len);
+        }
+        emit_cut("snapshot", &b, 1);
+    }
+    for (int i = 0; i < 3; i++)
+        buf_close(&parts[i]);
+    buf_close(&b);
+    blob_unref(acl);
+}
+
 /* An epoch, two records and a mark; then a log of `n` records that is damaged in each of four ways.
  */
 static void wal_seeds(void) {
@@ -301,6 +396,8 @@ int main(int argc, char **argv) {
     }
     text_seeds();
     txn_seeds();
+    peer_seeds();
+    snapshot_seeds();
     wal_seeds();
     script_seeds();
     for (int i = 0; i < message_count; i++)

@@ -123,6 +123,9 @@ START_TEST(an_image_that_does_not_fit_is_refused) {
     ck_assert_str_eq(load(&(struct seen){"/a", 1}), "the znode was loaded before");
     ck_assert_str_eq(load(&(struct seen){"/zookeeper", .owner = 3}),
                      "a built-in znode is no ephemeral");
+    ck_assert_str_eq(load(&(struct seen){"/zookeeper", 3}),
+                     "a built-in znode was made by no transaction");
+    ck_assert_str_eq(load(&(struct seen){"/b"}), "the znode was made by no transaction");
     ck_assert_uint_eq(tree_znode_count(t), 5);
 }
 END_TEST
