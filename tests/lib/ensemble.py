@@ -159,9 +159,9 @@ class Member:
             return t.recv_all(s).decode(errors="replace")
 
     def mode(self, timeout=0.5):
-        """leader, follower, observer, or None while it serves nobody."""
+        """leader, follower, observer, or None while it does not serve (or only who takes a read-only server)."""
         try:
-            found = re.search(r"^Mode: (\S+)", self.word("srvr", timeout), re.M)
+            found = re.search(r"^Mode: (leader|follower|observer)$", self.word("srvr", timeout), re.M)
         except OSError:
             return None
         return found[1] if found else None

@@ -144,7 +144,8 @@ class Campaign:
         begun = time.monotonic()
         try:
             self.prepare(prefix)
-            load = ensemble.Load(self.e, prefix, timeout_ms=TIMEOUT_MS, seed=self.random.randrange(1 << 30), **options)
+            options.setdefault("timeout_ms", TIMEOUT_MS)
+            load = ensemble.Load(self.e, prefix, seed=self.random.randrange(1 << 30), **options)
             program = Program("%s%s/%s" % (self.mount.path, prefix, MOUNT_KEY), load.history + ".mount")
             load.wait_progress(50)
             for i in range(rounds):

@@ -3,8 +3,9 @@ import time
 
 import zkfs_test as t
 
-# Longer than the sessions' timeout, and than any silence that a member bears.
-FREEZE_S = 2.4
+# The sessions' timeout where a member is frozen; and longer than that, and than any silence that a member bears.
+FREEZE_TIMEOUT_MS = 1200
+FREEZE_S = 1.7
 
 
 def kill_leader(c, load, i):
@@ -134,7 +135,7 @@ def long_absence(c, load, i):
     """A follower that missed much, and sometimes the leader's whole time besides."""
     m = c.random.choice(c.e.followers())
     m.kill()
-    load.wait_progress(300, text="hundreds of writes without a follower")
+    load.wait_progress(200, text="hundreds of writes without a follower")
     if i % 4 == 3 and c.e.count > 3:
         kill_leader(c, load, i)
     m.start()

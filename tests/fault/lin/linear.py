@@ -93,26 +93,33 @@ class Search:
         self.hints = [hint(op) for op in self.ops]
         self.by_end = sorted((i for i, op in enumerate(self.ops) if op.known()), key=lambda i: self.ops[i].ended)
         self.end_at = {i: at for at, i in enumerate(self.by_end)}
+        # Those that perhaps never happened stay open to the end: they are kept apart.
+        self.unseen = [i for i in range(len(self.ops)) if self.hints[i][0] is h.NEVER]
+        self.likely = [i for i in range(len(self.ops)) if self.hints[i][0] is not h.NEVER]
+        self.likely_at = {i: at for at, i in enumerate(self.likely)}
+        self.is_done = bytearray(len(self.ops))
         self.done, self.first, self.ended = 0, 0, 0
         self.steps, self.deepest, self.stuck = 0, -1, None
 
-    def is_done(self, i):
-        return self.done >> i & 1
-
     def settle(self):
         """Moves both pointers over what is done."""
-        while self.first < len(self.ops) and self.is_done(self.first):
+        while self.first < len(self.likely) and self.is_done[self.likely[self.first]]:
             self.first += 1
-        while self.ended < len(self.by_end) and self.is_done(self.by_end[self.ended]):
+        while self.ended < len(self.by_end) and self.is_done[self.by_end[self.ended]]:
             self.ended += 1
 
     def candidates(self, state):
         """Those that may come next, the likeliest first."""
-        limit = self.ops[self.by_end[self.ended]].ended
-        last = bisect.bisect_right(self.invoked, limit)
-        open_now = [i for i in range(self.first, last) if not self.is_done(i)]
-        likely = sorted((i for i in open_now if self.hints[i][0] is not h.NEVER), key=lambda i: self.hints[i])
-        unseen = [i for i in open_now if self.hints[i][0] is h.NEVER]
+        last = bisect.bisect_right(self.invoked, self.ops[self.by_end[self.ended]].ended)
+        likely = []
+        for at in range(self.first, len(self.likely)):
+            i = self.likely[at]
+            if i >= last:
+                break
+            if not self.is_done[i]:
+                likely.append(i)
+        likely.sort(key=self.hints.__getitem__)
+        unseen = [i for i in self.unseen if i < last and not self.is_done[i]]
         if likely and unseen and not apply(self.ops[likely[0]], state)[0]:
             kind = leads_to(self.ops[likely[0]], state)
             unseen.sort(key=lambda i: (self.ops[i].kind != kind, self.ops[i].expect is None))
@@ -153,12 +160,14 @@ class Search:
             if fits and (not tried or (self.done | 1 << i, state) not in tried):
                 frame.taken = i
                 self.done |= 1 << i
+                self.is_done[i] = 1
                 return state
         return False
 
     def undo(self, frame):
         self.done &= ~(1 << frame.taken)
-        self.first = min(self.first, frame.taken)
+        self.is_done[frame.taken] = 0
+        self.first = min(self.first, self.likely_at.get(frame.taken, self.first))
         self.ended = min(self.ended, self.end_at.get(frame.taken, self.ended))
 
     def explain(self):

@@ -6,7 +6,8 @@
 - what a session sees never goes back: once it was told zxid Z, in whatever way, no znode is shown as it was
   before Z (over all keys: DESIGN's P3);
 - a one-shot watch fires once, for a change that came behind it, with the right type, and before its session is
-  told anything of that change or of a later one.
+  told anything of that change or of a later one. (When a connection is lost, a client arms its watches again; one
+  that waits for a creation is then not told of a znode that came and went meanwhile.)
 """
 
 import bisect
@@ -64,11 +65,20 @@ def agreement(history):
 
 
 class Watch:
-    """Armed at `armed` (the zxid that its answer told); `again` when the connection was lost since."""
-    __slots__ = ("op", "armed", "again")
+    """Armed at `armed` (the zxid that its answer told); `again` when the connection was lost since, `fresh` until
+    the first answer behind that."""
+    __slots__ = ("op", "armed", "again", "fresh")
 
     def __init__(self, op):
-        self.op, self.armed, self.again = op, op.hzxid, False
+        self.op, self.armed, self.again, self.fresh = op, op.hzxid, False, False
+
+    def arm_again(self, timeline, zxid):
+        """The first answer on a new connection told zxid: what was absent then may have been absent when the
+        watch was armed again."""
+        self.fresh = False
+        last = timeline.last_until(zxid)
+        if self.op.err == h.NONODE and last is not None and last[1] == "delete":
+            self.armed = max(self.armed, last[0])
 
 
 class Session:
@@ -87,7 +97,7 @@ class Session:
                 self.take_event(item)
             elif item.what == "lost":
                 for watch in self.watches.values():
-                    watch.again = True
+                    watch.again = watch.fresh = True
         return self.found
 
     def take_op(self, op):
@@ -137,6 +147,8 @@ class Session:
     def check_watches(self, op):
         """Nothing of a change is told before its event."""
         for key, watch in list(self.watches.items()):
+            if watch.fresh and op.hzxid is not None:
+                watch.arm_again(self.timelines[key], op.hzxid)
             change = self.timelines[key].first_behind(watch.armed)
             if change is not None and change[0] <= self.seen:
                 self.found.append("told of zxid %x by %s before the event of %s, changed at %x (watched by %s)" % (
