@@ -98,6 +98,9 @@ void link_up(struct peer_link *link) {
         link_close(p->up, "there is a newer one", true);
     if (p->dial == link)
         p->dial = NULL;
+    /* Of several addresses the one that works is the next to be dialled, too. */
+    if (link->dialled)
+        p->dials_done--;
     uv_timer_stop(&link->deadline);
     link->state = LINK_UP;
     link->up_ms = loop_mono_ms();
