@@ -188,6 +188,44 @@ START_TEST(a_blank_server_votes_like_any_other_once_it_is_synced) {
 }
 END_TEST
 
+/* Z12: what a wiped voter once acknowledged may be committed because of it. So it is no ordinary
+ * voter before it has everything again that its leader had: a snapshot for it does not begin before
+ * that is applied. Here 3 and 2 have committed (1,2), 3 loses it, and 2, which does not know yet
+ * that it is committed, leads and goes. */
+START_TEST(a_wiped_voter_is_not_an_ordinary_one_before_it_has_all_that_it_acknowledged) {
+    struct zab_world *w = spec_boot(3);
+    world_commit(w, 3, 1);
+    world_cut(w, 3, 1);
+    world_block(w, 3, 2, ZM_COMMIT);
+    zxid_t committed = world_propose(w, 3);
+    world_settle(w);
+    ck_zxid(world_committed(w), committed);
+    ck_assert(w->servers[2].applied < committed);
+    world_crash(w, 3, WORLD_KEEP_ALL);
+    world_lose(w, 3, 1);
+    world_lose(w, 3, 2);
+    world_uncut(w, 3, 1);
+    world_wipe(w, 3);
+    world_unblock(w);
+    world_block(w, 2, 1, ZM_PROPOSAL);
+    world_block(w, 2, 3, ZM_PROPOSAL);
+    world_settle(w);
+    ck_assert_int_eq(w->servers[2].role, ZAB_LEADING);
+    spec_join(w, 3);
+    world_advance(w, 300);
+    world_crash(w, 2, WORLD_KEEP_ALL);
+    world_lose(w, 2, 1);
+    world_lose(w, 2, 3);
+    world_unblock(w);
+    world_advance(w, 5000);
+    ck_assert_uint_eq(world_leader(w), 0); /* neither of them has it */
+    spec_expect_recovery(w);
+    for (uint8_t id = 1; id <= 3; id++)
+        ck_assert(world_has(w, id, committed));
+    spec_end(w);
+}
+END_TEST
+
 /* Votes are repeated while looking: a lost link costs no more than a heartbeat. */
 START_TEST(a_vote_that_was_lost_is_said_again) {
     struct zab_world *w = spec_new(&(struct world_config){.voters = 3});
@@ -242,5 +280,6 @@ SPEC_SUITE("election", the_longest_history_is_elected, a_newer_epoch_beats_a_lon
            a_vote_waits_for_the_log_to_be_drained, a_wiped_voter_does_not_make_a_quorum,
            a_new_ensemble_of_blank_servers_starts, blank_voters_count_when_every_voter_takes_part,
            a_blank_server_votes_like_any_other_once_it_is_synced,
+           a_wiped_voter_is_not_an_ordinary_one_before_it_has_all_that_it_acknowledged,
            a_vote_that_was_lost_is_said_again, a_server_joins_the_leader_that_is_there,
            an_ensemble_of_one_leads_by_itself)

@@ -76,7 +76,11 @@ static void step_reads(struct schedule *s) {
 
 static void step_propose(struct schedule *s) {
     uint8_t id = find_server(s, is_ready);
-    if (id)
+    if (!id)
+        return;
+    world_clock(s->w, id); /* it may find out that it leads no longer */
+    world_pump(s->w, id);
+    if (is_ready(&s->w->servers[id]))
         world_propose_sized(s->w, id, (uint32_t)prng_range(&s->random, 8, 60));
 }
 
