@@ -45,6 +45,8 @@ struct conn {
     struct auth_ids ids;
     struct request *first, *last; /* waiting to be answered, in order */
     uint32_t queued;              /* how many */
+    uint32_t syncs;               /* of them: sent, and not passed yet */
+    bool behind_sync;             /* something waits for these */
     uint32_t queued_bytes;
     struct conn_stats stats;
     struct conn *prev, *next;                     /* all, in order of opening */

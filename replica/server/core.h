@@ -44,6 +44,7 @@ struct request {
     bool was_sent; /* once at least: a transaction may be its */
     bool refused;  /* REQUEST_RECONNECT, DONE: the session is gone */
     bool retries;  /* REQUEST_CONNECT: asks for exactly-once retries */
+    bool is_barrier; /* REQUEST_SYNC: counted in its connection's `syncs` */
     int32_t xid, opcode;
     int64_t arrived_ms;
     uint32_t auth_count;  /* the identities that the connection had when it came */
@@ -110,7 +111,6 @@ struct replica {
     bool leading;      /* up as the leader, and the ensemble has its secret: prepares requests */
     bool serving;      /* takes clients */
     uint32_t up_epoch; /* since when it is up */
-    uint32_t served_epoch; /* the last in which it served or led */
     int64_t led_ms;        /* mono: since when it leads */
     int64_t down_ms;       /* mono: since when it is not up */
     int64_t hold_until_ms; /* connections are kept until then; 0: they are not */

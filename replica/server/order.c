@@ -81,6 +81,13 @@ static void order_relax(struct replica *r, struct conn *c) {
         order_resume(r, r->paused);
 }
 
+void order_passed(struct request *q) {
+    if (!q->is_barrier)
+        return;
+    q->is_barrier = false;
+    q->conn->syncs--;
+}
+
 static struct request *order_unlink_first(struct replica *r, struct conn *c) {
     struct request *q = c->first;
     CHECK(q);
@@ -89,6 +96,7 @@ static struct request *order_unlink_first(struct replica *r, struct conn *c) {
         c->last = NULL;
     q->next = NULL;
     order_unlist(q);
+    order_passed(q);
     c->queued--;
     c->queued_bytes -= q->cost_bytes;
     r->queued--;
@@ -107,8 +115,16 @@ static bool order_blocked(const struct conn *c) {
     return c->first && (c->first->kind == REQUEST_HANDSHAKE || c->first->kind == REQUEST_RECONNECT);
 }
 
+/* A write waits until the syncs before it have passed: else it could be applied before the reads
+ * between them are answered, and they would show what their session asked for only later. */
+static bool order_behind_sync(const struct request *q) {
+    const struct conn *c = q->conn;
+    return (q->kind == REQUEST_WRITE && c->syncs > 0) || c->behind_sync;
+}
+
 bool order_keeps_body(const struct replica *r, const struct conn *c) {
-    return r->config.ensemble.count > 1 || r->held || order_blocked(c) || !forward_ready(r);
+    return r->config.ensemble.count > 1 || r->held || order_blocked(c) || c->syncs > 0 ||
+           !forward_ready(r);
 }
 
 static struct slice order_body(const struct request *q) {
@@ -119,6 +135,14 @@ void order_submit(struct replica *r, struct request *q, struct slice body) {
     struct conn *c = q->conn;
     if (order_blocked(c) && c->first != q)
         return;
+    if (order_behind_sync(q)) {
+        c->behind_sync = true;
+        return;
+    }
+    if (q->kind == REQUEST_SYNC) {
+        q->is_barrier = true;
+        c->syncs++;
+    }
     if (q->kind == REQUEST_WRITE && c->session && c->session->retries && reply_from_results(r, q))
         return;
     if (r->held || !forward_ready(r) || !forward_send(r, q, body))
@@ -126,6 +150,7 @@ void order_submit(struct replica *r, struct request *q, struct slice body) {
 }
 
 void order_unblock(struct replica *r, struct conn *c) {
+    c->behind_sync = false;
     for (struct request *q = c->first; q; q = q->next) {
         if (q->state == REQUEST_WAITING && (q->kind == REQUEST_WRITE || q->kind == REQUEST_SYNC))
             order_submit(r, q, order_body(q));

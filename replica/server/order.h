@@ -17,7 +17,9 @@ bool order_keeps_body(const struct replica *r, const struct conn *c);
 /* A request that goes to the leader, with its body (the caller's or its own): out at once if that
  * can be, held if not; it waits where its connection's handshake is not over. */
 void order_submit(struct replica *r, struct request *q, struct slice body);
-/* The handshake of c is over as far as others wait for it: submits those. */
+/* A sync has passed, or is gone: it holds nobody up any more. */
+void order_passed(struct request *q);
+/* The handshake of c is over as far as others wait for it, or its syncs are: submits those. */
 void order_unblock(struct replica *r, struct conn *c);
 /* Puts q at the end of what is held. */
 void order_hold(struct replica *r, struct request *q);

@@ -83,11 +83,11 @@ static void lead_begin(struct replica *r) {
     }
 }
 
-/* When the leader is still in the epoch that it was lost in, what was sent to it may be in flight
- * there: behind its answer to a sync everything that it knows of is applied here, and has answered
- * its request. In a new epoch all of the old one's history is applied already. */
-static void learn_begin(struct replica *r, bool same_epoch) {
-    if (same_epoch && r->held)
+/* What was sent to a leader that was lost and found again may be in flight there, in its epoch or in
+ * one that it began in place meanwhile: behind its answer to a sync everything that it knows of is
+ * applied here, and has answered its request. */
+static void learn_begin(struct replica *r) {
+    if (r->held)
         (void)sync_begin_barrier(r);
     touch_begin(r);
 }
@@ -108,9 +108,7 @@ static const char *role_text(const struct replica *r) {
 
 /* From here on clients are served. */
 static void begin_serving(struct replica *r, uint32_t epoch) {
-    bool same_epoch = epoch == r->served_epoch;
     bool leads = r->role == ZAB_LEADING;
-    r->served_epoch = epoch;
     r->hold_until_ms = 0;
     sessions_begin_ids(&r->sessions, r->wall_ms);
     read_only_end(r);
@@ -120,7 +118,7 @@ static void begin_serving(struct replica *r, uint32_t epoch) {
     if (!r->serving)
         close_clients(r, "this replica leads, and leaderServes=no: another one has to be tried");
     if (!leads)
-        learn_begin(r, same_epoch);
+        learn_begin(r);
     out_text(&r->out, UPD_NOTE, 0, LOG_INFO,
              "this replica %s leader=%u epoch=%u sessions=%llu znodes=%llu", role_text(r),
              r->leader, epoch, (unsigned long long)r->sessions.count,
@@ -140,7 +138,6 @@ void role_serve(struct replica *r, uint32_t epoch) {
     r->up_epoch = epoch;
     if (r->leading || r->serving) {
         /* The leader has begun its next epoch in place: everything under way goes on. */
-        r->served_epoch = epoch;
         forward_release(r);
         return;
     }

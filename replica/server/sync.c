@@ -38,6 +38,7 @@ bool sync_begin(struct replica *r, struct request *q) {
         q->ticket = zab_sync(r->zab);
         if (zab_sync_passed(r->zab, q->ticket)) {
             q->state = REQUEST_DONE;
+            order_passed(q);
             return true;
         }
     }
@@ -94,11 +95,17 @@ void sync_forget_all(struct replica *r) {
 
 /* The answer is for q's connection alone. */
 static void sync_done(struct replica *r, struct request *q) {
+    struct conn *c = q->conn;
+    conn_id_t id = c->id;
     order_unlist(q);
+    order_passed(q);
     q->state = REQUEST_DONE;
     q->refused = q->kind == REQUEST_RECONNECT;
-    if (q->conn->first == q)
-        order_drain(r, q->conn);
+    if (c->first == q)
+        order_drain(r, c);
+    /* The answers may have ended the connection. */
+    if (conn_find(&r->conns, id) == c && c->syncs == 0 && c->behind_sync)
+        order_unblock(r, c);
 }
 
 static void remote_answer(struct replica *r, const struct remote_marker *m) {
