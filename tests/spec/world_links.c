@@ -165,7 +165,9 @@ static void deliver_message(struct zab_world *w, uint8_t from, uint8_t to) {
     link->count--;
     link->bytes -= m->msg.payload ? m->msg.payload->len : 0;
     bool ping = m->msg.type == ZM_PING || m->msg.type == ZM_PONG;
-    if (!w->config.quiet && !w->hide_messages && (!ping || w->show_pings)) {
+    bool hidden =
+        w->hide_messages || (ping && !w->show_pings) || (m->msg.type == ZM_VOTE && w->hide_votes);
+    if (!w->config.quiet && !hidden) {
         struct buf text = BUF_INIT;
         world_message_text(&m->msg, &text);
         world_say(w, "%u>%u %.*s", from, to, (int)text.len, (const char *)text.data);

@@ -171,7 +171,7 @@ struct zab_world {
     struct buf trace;
     bool echo; /* the trace goes to stderr as well, line by line */
     /* What goes into the trace. */
-    bool hide_messages, hide_disk, hide_events, show_pings;
+    bool hide_messages, hide_votes, hide_disk, hide_events, show_pings;
     void (*on_broken)(struct zab_world *w, const char *why);
     void *on_broken_ctx;
     char broken[256];

@@ -32,8 +32,13 @@ _Noreturn static void play_fail(const struct play *p, const char *why) {
     exit(2);
 }
 
+static void print_trace(const struct zab_world *w) {
+    if (w->trace.len > 0)
+        fwrite(w->trace.data, 1, w->trace.len, stdout);
+}
+
 static void play_broken(struct zab_world *w, const char *why) {
-    fwrite(w->trace.data, 1, w->trace.len, stdout);
+    print_trace(w);
     printf("BROKEN: %s\n", why);
     fflush(stdout);
     exit(3);
@@ -175,7 +180,7 @@ static void do_block(struct play *p) {
 }
 static void do_unblock(struct play *p) { world_unblock(p->w); }
 
-/* show WORD..., hide WORD...: messages, disk, events, pings */
+/* show WORD..., hide WORD...: messages, disk, events, votes, pings (all: the first three) */
 static void do_show(struct play *p) {
     bool hide = word_is(p, 0, "hide");
     for (size_t i = 1; i < p->count; i++) {
@@ -186,6 +191,8 @@ static void do_show(struct play *p) {
             p->w->hide_disk = hide;
         if (all || word_is(p, i, "events"))
             p->w->hide_events = hide;
+        if (word_is(p, i, "votes"))
+            p->w->hide_votes = hide;
         if (word_is(p, i, "pings"))
             p->w->show_pings = !hide;
     }
@@ -287,7 +294,7 @@ int main(int argc, char **argv) {
         play_command(&p, line + 1);
         if (!p.w)
             continue;
-        fwrite(p.w->trace.data, 1, p.w->trace.len, stdout);
+        print_trace(p.w);
         buf_reset(&p.w->trace);
     }
     fclose(f);
