@@ -190,9 +190,11 @@ static void event(struct ensemble *e, size_t i, struct event ev) {
 
 /* The other end of i's link to k is gone: i hears of it now, or when it wakes up. */
 static void down(struct ensemble *e, size_t i, size_t k) {
-    e->down[i][k] = e->frozen[i];
-    if (!e->frozen[i])
-        event(e, i, (struct event){.type = EV_PEER_DOWN, .peer = (uint8_t)(k + 1)});
+    e->down[i][k] = true;
+    if (e->frozen[i])
+        return;
+    event(e, i, (struct event){.type = EV_PEER_DOWN, .peer = (uint8_t)(k + 1)});
+    e->down[i][k] = false;
 }
 
 /* Links between those that are there, as the shells would make them. */
@@ -309,6 +311,11 @@ void e_settle(struct ensemble *e) {
     e->settling = false;
 }
 
+static void settle_unless_held(struct ensemble *e) {
+    if (!e->held)
+        e_settle(e);
+}
+
 void e_advance(struct ensemble *e, int64_t ms) {
     for (int64_t end = e->h[0]->mono_ms + ms; e->h[0]->mono_ms < end;) {
         int64_t next = end;
@@ -321,9 +328,9 @@ void e_advance(struct ensemble *e, int64_t ms) {
             e->h[i]->wall_ms += next - e->h[i]->mono_ms;
             e->h[i]->mono_ms = next;
         }
-        e_settle(e); /* what is gone is heard of before it is there again */
+        settle_unless_held(e); /* what is gone is heard of before it is there again */
         link_up(e);
-        e_settle(e);
+        settle_unless_held(e);
     }
 }
 
