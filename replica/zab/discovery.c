@@ -26,6 +26,15 @@ static bool holds(const struct zab *z, const struct quorum_set *set,
     return quorum_holds_with_blanks(&z->config.quorum, set, blank);
 }
 
+/* Whether those that are not blank are a quorum. */
+static bool holds_without(const struct zab *z, const struct quorum_set *set,
+                          const struct quorum_set *blank) {
+    struct quorum_set rest = *set;
+    for (size_t i = 0; i < 4; i++)
+        rest.bits[i] &= ~blank->bits[i];
+    return quorum_holds(&z->config.quorum, &rest);
+}
+
 /* l.1.1: an epoch later than all that the quorum has promised. It becomes the leader's own promise
  * first (R7, S19: durable, so that no epoch is ever used twice). */
 static void choose_epoch(struct zab *z) {
@@ -93,13 +102,14 @@ void discovery_info(struct zab *z, struct learner *l, const struct zab_msg *m) {
 
 /* Z2: (e,0) ends the history that the leader begins with; it is NEWLEADER, and from here on every
  * learner that promised is brought to this history. */
-static void append_epoch(struct zab *z) {
+static void append_epoch(struct zab *z, bool needs_blanks) {
     if (z->history.committed > z->history.last) {
         /* A quorum that has lost what it had made durable: nobody may lead over that. */
         zab_fatal(z, "committed history is missing on a quorum of the servers");
         return;
     }
     z->rolling = false;
+    z->needs_blanks = needs_blanks;
     z->lead_phase = LEAD_SYNC;
     z->progress_ms = z->now_ms;
     z->epoch_start = zxid_make(z->lead_epoch, 0);
@@ -122,7 +132,7 @@ static void check_promises(struct zab *z) {
     struct quorum_set set = {{0}}, blank = {{0}};
     gather(z, LEARNER_PROMISED, true, &set, &blank);
     if (holds(z, &set, &blank)) {
-        append_epoch(z);
+        append_epoch(z, !holds_without(z, &set, &blank));
         return;
     }
     struct quorum_set all = {{0}}, hope = set, all_blank = {{0}};
@@ -170,7 +180,6 @@ static bool epochs_make_sense(const struct zab_msg *m) {
 
 /* R6: where the two histories part. They are compared by membership of epochs. */
 static void compare(struct zab *z, struct learner *l, const struct zab_msg *m) {
-    l->blank = m->blank;
     l->last = m->epoch_count > 0 ? m->epochs[0] : 0;
     l->common = history_common(&z->history, m->epochs, m->epoch_count);
     l->foreign = l->common == 0;
@@ -192,6 +201,7 @@ void discovery_promised(struct zab *z, struct learner *l, const struct zab_msg *
     bool first = l->state == LEARNER_PROMISE;
     l->counted = m->counted;
     l->refused = !m->counted;
+    l->blank = m->blank; /* in a rollover it may have become an ordinary voter since it came */
     z->progress_ms = z->now_ms;
     if (first) {
         compare(z, l, m);

@@ -54,7 +54,7 @@ static bool is_candidate(const struct zab *z, uint8_t id) {
 /* Whether those who are connected could elect this server. One that they cannot does not stand: it
  * would only take votes from one that can lead. So the best of those that can has the votes of all
  * its neighbours, and they are a quorum. Who
- * was not heard in this round is taken to be as blank as this one (Z12).
+ * has not voted since this server looks is taken to be as blank as this one is (Z12).
  */
 static bool is_electable(const struct zab *z) {
     struct quorum_set set = {{0}}, blank = {{0}};
@@ -68,8 +68,7 @@ static bool is_electable(const struct zab *z) {
         if (!l->up || l->observer)
             continue;
         quorum_add(&set, l->id);
-        bool known = l->spoken && l->vote.role == ZAB_LOOKING && l->vote.round == z->round;
-        if (known ? l->vote.blank : zab_blank(z))
+        if (l->looked ? l->vote.blank : zab_blank(z))
             quorum_add(&blank, l->id);
     }
     return quorum_holds_with_blanks(&z->config.quorum, &set, &blank);
@@ -126,12 +125,9 @@ static void next_round(struct zab *z) {
 }
 
 void election_leave(struct zab *z) {
-    z->voting = false;
-    z->agreed = false;
-    /* Who was blank, or followed somebody, in this election may not in the next. What is said from
-     * here on is news. */
+    z->voting = z->agreed = false;
     for (uint32_t i = 0; i < z->peer_count; i++)
-        z->peers[i].spoken = false;
+        z->peers[i].looked = false;
 }
 
 /* Who is connected, and what is known of them, has changed. */
@@ -247,12 +243,22 @@ static void decide(struct zab *z) {
         zab_enter(z, ZAB_LEADING, z->config.self);
 }
 
+/* Nobody tells that it has stopped to follow before it votes: so what was said of that is old. */
+static void forget_followers(struct zab *z) {
+    for (uint32_t i = 0; i < z->peer_count; i++) {
+        struct learner *l = &z->peers[i];
+        if (l->vote.role == ZAB_FOLLOWING || l->vote.role == ZAB_OBSERVING)
+            l->spoken = false;
+    }
+}
+
 void election_advance(struct zab *z) {
     if (!z->voting) {
         if (!drained(z))
             return;
         z->voting = true;
         z->looking_ms = z->now_ms;
+        forget_followers(z);
         next_round(z);
     }
     decide(z);
@@ -277,6 +283,7 @@ static void vote_while_looking(struct zab *z, struct learner *l) {
 void election_vote(struct zab *z, struct learner *l, const struct zab_vote *v) {
     l->vote = *v;
     l->spoken = true;
+    l->looked |= z->role == ZAB_LOOKING && v->role == ZAB_LOOKING;
     if (z->role == ZAB_LOOKING) {
         if (z->voting)
             vote_while_looking(z, l);

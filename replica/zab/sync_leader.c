@@ -29,38 +29,28 @@ static void begin_snapshot(struct zab *z, struct learner *l) {
     out_push(z, ZAB_SNAP_SEND)->peer = l->id;
 }
 
-/* Whether the leader's epoch goes on without the learner: those who have a history are a quorum. */
-static bool goes_on_without(const struct zab *z, const struct learner *learner) {
-    struct quorum_set set = {{0}};
-    quorum_add(&set, z->config.self);
-    for (uint32_t i = 0; i < z->peer_count; i++) {
-        const struct learner *l = &z->peers[i];
-        if (l == learner || l->observer || l->state < LEARNER_PROMISED)
-            continue;
-        if (!l->blank || l->acked >= z->epoch_start)
-            quorum_add(&set, l->id);
-    }
-    return quorum_holds(&z->config.quorum, &set);
-}
-
-/* Z12: a blank voter may have acknowledged anything that was proposed up to now, and lost it. With its
- * first record it counts again: so it gets none before a snapshot has all of that. Where it is
- * needed for that to be committed, every voter takes part, and nothing is overlooked. */
-static bool has_to_be_whole(const struct zab *z, struct learner *l) {
-    if (l->blank && !l->observer && l->snap_needed == 0 && goes_on_without(z, l))
+/* Z12: a blank voter may have acknowledged anything that this leader has, and lost it. With its
+ * first record it counts again, so it gets none before one snapshot brings everything that was here
+ * when it came. Only where the promises of the others were no quorum, it is needed for that to be
+ * committed at all: every voter takes part, or nobody had a history. */
+static void sync_blank(struct zab *z, struct learner *l) {
+    bool needed = z->needs_blanks && z->lead_phase != LEAD_BROADCAST;
+    if (!needed && !l->observer && l->snap_needed == 0)
         l->snap_needed = z->history.last;
-    return l->blank && l->snap_needed > 0;
+    if (l->snap_needed == 0 && z->history.applied == 0)
+        send_sync(z, l, ZAB_SYNC_DIFF, 0);
+    else
+        begin_snapshot(z, l);
 }
 
 /* Z2, R6: DIFF where the learner's history is a part of this one, TRUNC where it has more than the
  * common part, SNAP where it is blank (S23), foreign, or the log does not reach back that far.
  * Where nothing was applied there is nothing to snapshot, and the log begins at the beginning. */
 void sync_learner(struct zab *z, struct learner *l) {
-    if (has_to_be_whole(z, l))
-        begin_snapshot(z, l);
-    else if (z->history.applied == 0)
-        send_sync(z, l, l->last == l->common ? ZAB_SYNC_DIFF : ZAB_SYNC_TRUNC, l->common);
-    else if (l->blank || l->foreign || l->common < zab_max(z->history.base, z->floor))
+    bool lacks = l->foreign || l->common < zab_max(z->history.base, z->floor);
+    if (l->blank)
+        sync_blank(z, l);
+    else if (lacks && z->history.applied > 0)
         begin_snapshot(z, l);
     else if (l->common == l->last)
         send_sync(z, l, ZAB_SYNC_DIFF, l->common);

@@ -179,7 +179,7 @@ void zab_look(struct zab *z, const char *why) {
 /* What this server has to do when a peer's link is no more. */
 static void lost_link(struct zab *z, struct learner *l, const char *why) {
     l->up = false;
-    l->spoken = false;
+    l->spoken = l->looked = false;
     if (z->role == ZAB_LEADING)
         sync_detach(z, l);
     else if (z->role == ZAB_LOOKING)

@@ -98,6 +98,7 @@ struct zab {
     /* LEADING */
     enum lead_phase lead_phase;
     bool rolling;
+    bool needs_blanks;   /* without blank servers there was no quorum of promises */
     bool serve_due;      /* ZAB_SERVE has to come when (e,0) was applied */
     uint32_t lead_epoch; /* the epoch that is led or is going to be; also of the leader followed */
     zxid_t epoch_start;  /* (e,0) of the epoch that has been appended; 0: none in this leadership */
