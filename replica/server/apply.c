@@ -192,7 +192,9 @@ static void commit_txn(struct replica *r, const struct txn *txn) {
         fire_watches(r);
     if (about.keeps_results)
         keep_result(r, txn);
+    r->answering = true;
     answer(r, &about, txn);
+    r->answering = false;
     if (txn->type == TXN_ENSEMBLE)
         role_secret_known(r);
 }

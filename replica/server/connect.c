@@ -209,6 +209,7 @@ void connect_left(struct replica *r, struct conn *c) {
     if (!s || s->conn != c)
         return;
     s->conn = NULL;
+    touch_left(r, s);
     if (!s->committed && !s->proposed)
         session_remove(&r->sessions, s);
 }

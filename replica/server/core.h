@@ -110,6 +110,7 @@ struct replica {
     bool up;           /* zab said that this role serves */
     bool leading;      /* up as the leader, and the ensemble has its secret: prepares requests */
     bool serving;      /* takes clients */
+    bool answering;    /* inside a commit: the reads behind the write that it answers are due */
     uint32_t up_epoch; /* since when it is up */
     int64_t led_ms;        /* mono: since when it leads */
     int64_t down_ms;       /* mono: since when it is not up */

@@ -11,8 +11,10 @@
 #include "replica/server/sync.h"
 #include "replica/server/touch.h"
 
+/* A read between two writes of its session is answered between them, and so also while this server
+ * applies what is left of a history before it serves again. */
 bool role_reads(const struct replica *r, const struct conn *c) {
-    return r->serving || c->read_only;
+    return r->serving || r->answering || c->read_only;
 }
 
 /* A quarter of the shortest timeout that a session may have: who waits longer loses too much of it,

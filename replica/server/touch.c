@@ -52,6 +52,13 @@ static void touch_send_all(struct replica *r) {
     touch_send(r, list, count);
 }
 
+void touch_left(struct replica *r, struct session *s) {
+    if (!s->heard || r->leading || !r->serving)
+        return;
+    s->heard = false;
+    touch_send(r, &(struct app_touch){s->id, s->timeout_ms}, 1);
+}
+
 void touch_begin(struct replica *r) {
     for (struct conn *c = r->conns.all; c; c = c->next) {
         if (c->state == CONN_LIVE && c->session)

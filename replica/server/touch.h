@@ -9,6 +9,9 @@
 void touch_heard(struct replica *r, struct session *s);
 /* s has a connection here from now on. */
 void touch_connected(struct replica *r, struct session *s);
+/* The connection of s goes: what is not told yet is told now, for s has its whole timeout from when
+ * it was heard last. */
+void touch_left(struct replica *r, struct session *s);
 /* As a learner that begins to serve: tells of every session that is connected. */
 void touch_begin(struct replica *r);
 /* As a learner: tells the leader when that is due. */
