@@ -377,6 +377,7 @@ static void script_seeds(void) {
             buf_put_u8(&b, (uint8_t)(x >> (n % 3 ? 29 : 24)));
         }
         emit("replica", &b);
+        emit("ensemble", &b);
         emit("client", &b);
         buf_close(&b);
     }

@@ -161,33 +161,41 @@ static void on_send(struct world *w, const struct update *u) {
     }
 }
 
-/* What is logged has to be readable at the next start. */
-static void on_append(struct world *w, const struct log_record *r) {
-    struct buf b = BUF_INIT;
-    struct log_record again;
-    CHECK(r->zxid > w->appended);
-    CHECK(w->log_count < WORLD_LOG);
-    w->appended = r->zxid;
-    log_record_encode(&b, r);
-    CHECK(b.len <= LOG_RECORD_MAX);
-    CHECK(log_record_decode((struct slice){b.data, (int32_t)b.len}, &again));
-    CHECK(again.zxid == r->zxid);
-    if (r->kind == LOG_TXN) {
-        struct txn *t = txn_decode(again.payload, again.zxid);
-        CHECK(t);
-        txn_free(t);
+/* The servers understand each other: what is sent can be read. */
+static void on_peer_send(struct world *w, const struct update *u) {
+    struct peer_message m;
+    CHECK(u->peer >= 2);
+    CHECK(u->peer <= WORLD_PEERS);
+    struct world_peer *p = &w->peers[u->peer];
+    CHECK(p->up);
+    CHECK(peer_decode(u->bytes, &m));
+    if (p->inbox_count == WORLD_INBOX) {
+        peer_message_close(&p->inbox[0]);
+        p->inbox_count--;
+        memmove(p->inbox, p->inbox + 1, p->inbox_count * sizeof *p->inbox);
     }
-    buf_close(&b);
-    w->log[w->log_count].kind = r->kind;
-    w->log[w->log_count].zxid = r->zxid;
-    w->log[w->log_count++].payload = blob_from_slice(r->payload);
+    p->inbox[p->inbox_count++] = m;
+}
+
+static void link_down(struct world_peer *p) {
+    for (size_t i = 0; i < p->inbox_count; i++)
+        peer_message_close(&p->inbox[i]);
+    p->inbox_count = 0;
+    p->up = false;
 }
 
 static void on_update(struct world *w, const struct update *u) {
     struct world_client *c = client_of(w, u->conn);
+    if (disk_update(&w->disk, u))
+        return;
     switch (u->type) {
-    case UPD_LOG_APPEND:
-        on_append(w, &u->record);
+    case UPD_PEER_SEND:
+        on_peer_send(w, u);
+        break;
+    case UPD_PEER_DROP:
+        CHECK(u->peer <= WORLD_PEERS);
+        CHECK(w->peers[u->peer].up);
+        link_down(&w->peers[u->peer]);
         break;
     case UPD_SEND:
         on_send(w, u);
@@ -206,56 +214,78 @@ static void on_update(struct world *w, const struct update *u) {
     case UPD_NOTE:
         break;
     case UPD_STOP:
-        CHECK(u->type != UPD_STOP);
+        /* A leader may send what fits no history. */
+        CHECK(w->ensemble);
+        w->stopped = true;
         break;
+    default:
+        CHECK(u->type == UPD_NOTE);
     }
 }
 
 static void step(struct world *w, struct event ev) {
+    if (w->stopped)
+        return;
     ev.mono_ms = w->now_ms;
     ev.wall_ms = 1000000 + w->now_ms;
     struct updates updates = replica_step(w->replica, &ev);
     for (size_t i = 0; i < updates.count; i++)
         on_update(w, &updates.list[i]);
-    if (!w->hold_log && w->synced < w->appended)
+    if (!w->hold_log)
         world_sync_log(w);
 }
 
 void world_sync_log(struct world *w) {
-    while (w->synced < w->appended) {
-        /* Set before, for the step answers what it appends in a step of its own. */
-        w->synced = w->appended;
-        step(w, (struct event){.type = EV_LOG_SYNCED, .zxid = w->synced});
-    }
+    struct event answer;
+    if (w->syncing)
+        return; /* the loop below goes on with what this step asked for */
+    w->syncing = true;
+    while (!w->stopped && disk_next(&w->disk, &answer))
+        step(w, answer);
+    w->syncing = false;
 }
 
-static void replay(struct world *w, const struct world *log) {
-    for (size_t i = 0; i < log->log_count; i++) {
-        struct log_record r = {log->log[i].kind, log->log[i].zxid, blob_slice(log->log[i].payload)};
-        step(w, (struct event){.type = EV_LOG_RECORD, .record = &r, .zxid = r.zxid});
-    }
-}
+static void read_event(void *ctx, const struct event *ev) { step(ctx, *ev); }
 
-struct world *world_new(const struct world *log) {
+static struct world *make(const struct world *disk, bool ensemble) {
     static const uint8_t random[RANDOM_BYTES] = {1, 2, 3, 4, 5};
+    static const struct quorum_server servers[] = {
+        {1, true, 0, 1}, {2, true, 0, 1}, {3, true, 0, 1}, {4, false, 0, 1}};
     struct replica_config config = {.tick_ms = 2000,
                                     .min_session_timeout_ms = 4000,
                                     .max_session_timeout_ms = 40000,
                                     .max_frame_bytes = JUTE_MAXBUFFER_DEFAULT,
                                     .max_conns_per_ip = 3,
                                     .max_outstanding = 8,
+                                    .leader_serves = true,
+                                    .read_only_mode = true,
                                     .word_whitelist = "*",
                                     .version = "fuzz",
                                     .data_dir = "/d",
                                     .data_log_dir = "/d",
                                     .client_port = 2181};
+    if (ensemble) {
+        config.server_id = 1;
+        config.ensemble = (struct quorum_config){servers, 4};
+    }
     struct world *w = mem_zalloc(sizeof *w);
+    w->ensemble = ensemble;
     w->replica = replica_new(&config);
-    w->now_ms = log ? log->now_ms : 1000;
-    if (log)
-        replay(w, log);
+    w->now_ms = disk ? disk->now_ms : 1000;
+    if (disk) {
+        disk_copy(&w->disk, &disk->disk);
+        disk_read(&w->disk, read_event, w);
+    }
     step(w, (struct event){.type = EV_START, .random = random});
     return w;
+}
+
+struct world *world_new(const struct world *disk) {
+    return make(disk, false);
+}
+
+struct world *world_new_member(const struct world *disk) {
+    return make(disk, true);
 }
 
 void world_free(struct world *w) {
@@ -264,13 +294,16 @@ void world_free(struct world *w) {
         blob_unref(w->clients[i].last_reply);
     for (size_t i = 0; i < w->path_count; i++)
         blob_unref(w->paths[i]);
-    for (size_t i = 0; i < w->log_count; i++)
-        blob_unref(w->log[i].payload);
+    for (size_t i = 0; i <= WORLD_PEERS; i++)
+        link_down(&w->peers[i]);
+    disk_close(&w->disk);
     mem_free(w);
 }
 
 /* With room for what is still to come of what was asked: expiries, the end of the script. */
-bool world_log_full(const struct world *w) { return w->log_count > WORLD_LOG - 64; }
+bool world_log_full(const struct world *w) {
+    return w->disk.count > DISK_RECORDS - 64 || w->disk.job_count > DISK_JOBS / 2;
+}
 
 void world_open(struct world *w, int client, uint8_t addr) {
     struct world_client *c = &w->clients[client];
@@ -377,4 +410,40 @@ void world_word(struct world *w, int client, struct slice word) {
 void world_tick(struct world *w, int64_t ms) {
     w->now_ms += ms;
     step(w, (struct event){.type = EV_TICK});
+}
+
+void world_peer_up(struct world *w, uint8_t peer) {
+    if (w->peers[peer].up)
+        return;
+    w->peers[peer].up = true;
+    step(w, (struct event){.type = EV_PEER_UP, .peer = peer});
+}
+
+void world_peer_down(struct world *w, uint8_t peer) {
+    if (!w->peers[peer].up)
+        return;
+    link_down(&w->peers[peer]);
+    step(w, (struct event){.type = EV_PEER_DOWN, .peer = peer});
+}
+
+void world_peer_bytes(struct world *w, uint8_t peer, struct slice bytes) {
+    if (w->peers[peer].up)
+        step(w, (struct event){.type = EV_PEER_MESSAGE, .peer = peer, .bytes = bytes});
+}
+
+void world_peer_zab(struct world *w, uint8_t peer, const struct zab_msg *m) {
+    struct buf b = BUF_INIT;
+    peer_zab_encode(&b, m);
+    world_peer_bytes(w, peer, (struct slice){b.data, (int32_t)b.len});
+    buf_close(&b);
+}
+
+bool world_peer_take(struct world *w, uint8_t peer, struct peer_message *ret_message) {
+    struct world_peer *p = &w->peers[peer];
+    if (p->inbox_count == 0)
+        return false;
+    *ret_message = p->inbox[0];
+    p->inbox_count--;
+    memmove(p->inbox, p->inbox + 1, p->inbox_count * sizeof *p->inbox);
+    return true;
 }

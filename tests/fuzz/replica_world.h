@@ -1,4 +1,4 @@
-/* A shell around replica_step for fuzzing: clients, a log in memory, a clock; and the checks of all
+/* A shell around replica_step for fuzzing: clients, a disk, a clock; and the checks of all
  * that the core sends. Replies are whole frames, come in the order of the requests and decode as
  * what was asked for; the zxids of one connection never go back; every logged record can be read
  * again. */
@@ -7,12 +7,15 @@
 
 #include "common/buf.h"
 #include "common/proto.h"
+#include "replica/proto/peer_codec.h"
 #include "replica/server/replica.h"
+#include "tests/fuzz/world_disk.h"
 
 #define WORLD_CLIENTS 4
 #define WORLD_ASKED 256
 #define WORLD_PATHS 48
-#define WORLD_LOG 512
+#define WORLD_PEERS 4
+#define WORLD_INBOX 32
 
 struct asked {
     int32_t xid, opcode;
@@ -36,25 +39,34 @@ struct world_client {
     int32_t last_err;
 };
 
+/* Another server of an ensemble: the script speaks for it. */
+struct world_peer {
+    bool up;
+    struct peer_message inbox[WORLD_INBOX]; /* what came and was not looked at, oldest first */
+    size_t inbox_count;
+    uint32_t epoch; /* that it leads */
+    zxid_t last;    /* of its history */
+};
+
 struct world {
     struct replica *replica;
+    bool ensemble; /* one of three voters, and an observer; else alone */
+    bool stopped;  /* UPD_STOP: the process has ended. Not of one that is alone */
     int64_t now_ms;
-    bool hold_log; /* do not answer UPD_LOG_APPEND for now */
-    zxid_t appended, synced;
+    bool hold_log; /* the disk does nothing for now */
+    bool syncing;  /* its answers are being given */
+    struct world_disk disk;
+    struct world_peer peers[WORLD_PEERS + 1]; /* by id, 2 to 4 */
     struct world_client clients[WORLD_CLIENTS];
     conn_id_t next_conn;
     struct blob *paths[WORLD_PATHS]; /* that creates were answered with */
     size_t path_count;
-    struct {
-        enum log_kind kind;
-        zxid_t zxid;
-        struct blob *payload;
-    } log[WORLD_LOG];
-    size_t log_count;
 };
 
-/* A replica that has read `log`'s records (NULL: none) and serves. */
-struct world *world_new(const struct world *log);
+/* A replica that has read what stands on `disk` (NULL: nothing); alone it serves. */
+struct world *world_new(const struct world *disk);
+/* The server 1 of an ensemble. */
+struct world *world_new_member(const struct world *disk);
 void world_free(struct world *w);
 bool world_log_full(const struct world *w);
 
@@ -67,7 +79,14 @@ void world_request(struct world *w, int client, int32_t opcode, struct slice rec
 void world_frame(struct world *w, int client, struct slice frame);
 void world_word(struct world *w, int client, struct slice word);
 void world_tick(struct world *w, int64_t ms);
-/* Answers all that was appended. */
+/* Links to peers 2 to 4. Nothing happens where there is one already, or none. */
+void world_peer_up(struct world *w, uint8_t peer);
+void world_peer_down(struct world *w, uint8_t peer);
+void world_peer_bytes(struct world *w, uint8_t peer, struct slice bytes);
+void world_peer_zab(struct world *w, uint8_t peer, const struct zab_msg *m);
+/* The oldest message that came to the peer; the caller closes it. False when there is none. */
+bool world_peer_take(struct world *w, uint8_t peer, struct peer_message *ret_message);
+/* The disk does all that it was asked. */
 void world_sync_log(struct world *w);
 
 #endif
