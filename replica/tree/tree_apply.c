@@ -273,6 +273,12 @@ void tree_apply(struct tree *t, const struct txn *txn, struct tree_changes *ret_
         t->last_zxid = txn->zxid;
 }
 
+void tree_pass_epoch(struct tree *t, zxid_t zxid) {
+    CHECK(!t->broken);
+    CHECK(zxid > t->last_zxid);
+    t->last_zxid = zxid;
+}
+
 const char *tree_broken(const struct tree *t) { return t->broken; }
 
 void tree_changes_init(struct tree_changes *c) { *c = (struct tree_changes){0}; }

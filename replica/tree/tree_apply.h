@@ -33,6 +33,10 @@ void tree_changes_close(struct tree_changes *c);
  * is reset first; NULL when nobody cares (replay). Session txns change only their ephemerals here;
  * who lives is server/session's. */
 void tree_apply(struct tree *t, const struct txn *txn, struct tree_changes *ret_changes);
+/* The record of zxid (above tree_last_zxid, CHECK) is the beginning of an epoch, and changes
+ * nothing. It counts as applied all the same, so that a snapshot that is taken here stands for it.
+ */
+void tree_pass_epoch(struct tree *t, zxid_t zxid);
 
 /* NULL, or why the last transaction did not fit the tree (static text): a broken invariant, of this
  * tree or of the log. The tree is then somewhere inside that transaction, tree_last_zxid is before
