@@ -200,8 +200,10 @@ static void commit_txn(struct replica *r, const struct txn *txn) {
 }
 
 static void core_commit(struct replica *r, const struct zab_output *o) {
-    if (o->kind == ZAB_EPOCH)
+    if (o->kind == ZAB_EPOCH) {
+        tree_pass_epoch(r->tree, o->zxid);
         return;
+    }
     struct txn *txn;
     if (r->inflight_first && r->inflight_first->txn->zxid == o->zxid)
         txn = inflight_pop(r);
