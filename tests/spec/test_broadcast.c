@@ -352,7 +352,11 @@ START_TEST(app_messages_arrive_behind_the_commits_before_them) {
     world_settle(w);
     ck_zxid(world_committed(w), zxid);
     ck_assert(world_send_app(w, 3, 1, 77));
+    w->servers[1].disk_held = true;
     world_uncut(w, 3, 1);
+    world_settle(w);
+    ck_assert_uint_eq(w->servers[1].apps, 0); /* it has come, what was before it is not applied */
+    w->servers[1].disk_held = false;
     world_settle(w);
     ck_assert_uint_eq(w->servers[1].last_app, 77);
     ck_assert(w->servers[1].app_applied >= zxid);
