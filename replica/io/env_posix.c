@@ -18,16 +18,16 @@ static int64_t clock_ms(clockid_t clock) {
 
 int64_t loop_mono_ms(void) { return clock_ms(CLOCK_MONOTONIC); }
 
-/* While the sockets are read, the core's time stays before the deadline that it asked for: any
- * event may let sessions expire, or end a silent leader's time, and after a pause of this process
- * the pings of the others are still unread. The tick, behind all reads of the wake-up, has the true
- * time. */
+/* The core's time stays before the deadline that it asked for until the tick, that comes behind all
+ * reads of a wake-up: any event may let sessions expire, or end a silent leader's time, and after a
+ * pause of this process, or a sync that took long, the pings of the others are still unread. The
+ * tick has the true time (loop.c takes the deadline away before it). */
 static int64_t env_mono_ms(void *ctx) {
     struct loop *l = ctx;
     int64_t now_ms = clock_ms(CLOCK_MONOTONIC);
-    if (l->reading && now_ms >= l->tick_at_ms)
+    if (now_ms >= l->tick_at_ms)
         now_ms = l->tick_at_ms - 1;
-    /* A deadline that had passed before the sockets were read turns no clock back. */
+    /* A deadline that was asked for when it had passed already turns no clock back. */
     if (now_ms < l->last_mono_ms)
         now_ms = l->last_mono_ms;
     l->last_mono_ms = now_ms;

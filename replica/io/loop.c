@@ -91,18 +91,13 @@ static void on_check(uv_check_t *check) {
     struct loop *l = check->data;
     uv_idle_stop(&l->hurry);
     clients_expire(&l->clients);
-    l->reading = false;
     tick_if_due(l);
     settle(l);
 }
 
 /* Before the poll: what libuv did outside of it (ended writes, closed handles). What is due is left
  * alone: the sockets have not been read yet. */
-static void on_prepare(uv_prepare_t *prepare) {
-    struct loop *l = prepare->data;
-    settle(l);
-    l->reading = true;
-}
+static void on_prepare(uv_prepare_t *prepare) { settle(prepare->data); }
 
 static void on_signal(uv_signal_t *handle, int number) {
     struct loop *l = handle->data;

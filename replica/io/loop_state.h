@@ -29,7 +29,6 @@ struct loop {
     struct peers peers;
     int64_t tick_at_ms; /* when the member wants its tick; INT64_MAX: never */
     bool tick_due;
-    bool reading;         /* in the poll: see env_posix.c */
     int64_t last_mono_ms; /* the last time that the member was told */
     bool timer_stale;     /* tick_at_ms changed since the timer was set */
     int64_t recovery_ms;  /* how long member_start took, for the log */

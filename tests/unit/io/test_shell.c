@@ -35,11 +35,19 @@ struct member {
     size_t written, syncing; /* of writes: appended in all; handed to the sync under way */
     bool sync_active;
     int32_t addr_len;
-    int64_t tick_ms;
+    int64_t tick_ms, told_ms;
 };
 
 static struct member the_member;
 static atomic_int flushes, syncs, sync_us, opened, closed, start_error, sync_error;
+
+/* The clock that the member is shown never goes back. */
+static int64_t now_ms(struct member *m) {
+    int64_t now = m->env->mono_ms(m->env->ctx);
+    ck_assert_int_ge(now, m->told_ms);
+    m->told_ms = now;
+    return now;
+}
 
 static void send_frame(struct member *m, conn_id_t conn, uint8_t first, uint32_t n) {
     uint8_t *frame = calloc(1, n + 4);
@@ -101,7 +109,7 @@ void member_client_frame(struct member *m, conn_id_t conn, struct slice frame) {
         ck_assert_uint_ne(m->paused, conn); /* nothing is fed while it is paused */
         m->paused = conn;
         m->env->client_pause(m->env->ctx, conn, true);
-        m->env->set_timer(m->env->ctx, m->env->mono_ms(m->env->ctx) + 50);
+        m->env->set_timer(m->env->ctx, now_ms(m) + 50);
         send_frame(m, conn, frame.p[1], (uint32_t)frame.len);
         break;
     case 'w':
@@ -109,12 +117,13 @@ void member_client_frame(struct member *m, conn_id_t conn, struct slice frame) {
         m->writes[m->written++].byte = frame.p[1];
         break;
     case 't':
-        m->tick_ms = m->env->mono_ms(m->env->ctx) + 20;
+        m->env->set_timer(m->env->ctx, now_ms(m) - 5);
+        m->tick_ms = now_ms(m) + 20;
         m->env->set_timer(m->env->ctx, m->tick_ms);
         usleep(60000);
         break;
     case 'm':
-        send_frame(m, conn, m->env->mono_ms(m->env->ctx) < m->tick_ms ? 'b' : 'a', 1);
+        send_frame(m, conn, now_ms(m) < m->tick_ms ? 'b' : 'a', 1);
         break;
     case 'l':
         send_frame(m, conn, (uint8_t)m->addr_len, 1);
@@ -125,7 +134,7 @@ void member_client_frame(struct member *m, conn_id_t conn, struct slice frame) {
 void member_tick(struct member *m) {
     conn_id_t conn = m->paused;
     if (m->tick_ms != 0)
-        ck_assert_int_ge(m->env->mono_ms(m->env->ctx), m->tick_ms);
+        ck_assert_int_ge(now_ms(m), m->tick_ms);
     if (conn == 0)
         return;
     m->paused = 0;
@@ -134,6 +143,7 @@ void member_tick(struct member *m) {
 
 void member_flush(struct member *m) {
     flushes++;
+    now_ms(m);
     if (m->sync_active || m->written == 0)
         return;
     m->sync_active = true;
