@@ -32,7 +32,7 @@ static zxid_t zxid_of(const struct world *w, uint8_t peer, struct cursor *c) {
     case 6:
         return zxid_make(cursor_u8(c) % 8, cursor_u8(c) % 8);
     default:
-        return (zxid_t)(cursor_u64be(c) & INT64_MAX);
+        return (zxid_t)(cursor_u64be(c) & (INT64_MAX >> 1));
     }
 }
 

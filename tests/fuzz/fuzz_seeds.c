@@ -366,6 +366,43 @@ static void wal_seeds(void) {
     buf_close(&b);
 }
 
+static void put_times(struct buf *b, uint8_t byte, int n) {
+    while (n-- > 0)
+        buf_put_u8(b, byte);
+}
+
+/* The ensemble target: the server leads peer 2 (which answers, 0x0b, joins, 5, and answers on) and
+ * takes clients (8); or follows it (0x0f votes for itself, 0x0a leads) and gets its proposals (4).
+ */
+static void ensemble_seeds(void) {
+    static const uint8_t clients[] = {8, 0x10, 0, 0, 8, 0x11, 1, 1, 8, 0x59, 0, 8, 0x1c, 0};
+    static const uint8_t proposals[][4] = {{4, 0, 7, 1},    {4, 1, 7, 2},    {4, 3, 1, 7},
+                                           {4, 0x81, 0, 0}, {4, 0x84, 1, 0}, {4, 6, 7, 4}};
+    struct buf b = BUF_INIT;
+    for (int n = 2; n < 20; n++) {
+        buf_reset(&b);
+        put_times(&b, 0x0b, n);
+        buf_put_u8(&b, 5);
+        buf_put_u8(&b, 0x0a);
+        put_times(&b, 0x0b, 20);
+        buf_put(&b, clients, sizeof clients);
+        put_times(&b, 0x0b, 20);
+        buf_put(&b, clients, sizeof clients);
+        put_times(&b, 0x0b, n);
+        emit("ensemble", &b);
+        buf_reset(&b);
+        put_times(&b, 0x0f, 2 + n);
+        put_times(&b, 0x0a, 30);
+        for (size_t i = 0; i < sizeof proposals / sizeof *proposals; i++) {
+            buf_put(&b, proposals[i], 4);
+            put_times(&b, 0x0a, 4);
+            buf_put(&b, clients, i == 2 ? sizeof clients : 0);
+        }
+        emit("ensemble", &b);
+    }
+    buf_close(&b);
+}
+
 /* Scripts of any bytes: for the core every byte is an action or its argument. */
 static void script_seeds(void) {
     uint32_t x = 1;
@@ -400,6 +437,7 @@ int main(int argc, char **argv) {
     peer_seeds();
     snapshot_seeds();
     wal_seeds();
+    ensemble_seeds();
     script_seeds();
     for (int i = 0; i < message_count; i++)
         buf_close(&messages[i].bytes);
