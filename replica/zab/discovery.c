@@ -87,6 +87,10 @@ void discovery_info(struct zab *z, struct learner *l, const struct zab_msg *m) {
         return;
     }
     broadcast_attach(z, l);
+    /* It does not look any more. Its last vote may be of a later round than this server's, and
+     * would count again when this server looks: it would elect itself with nobody there to follow.
+     */
+    l->spoken = false;
     l->attachment = m->round;
     l->accepted = m->epoch;
     l->blank = m->blank;

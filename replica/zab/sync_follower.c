@@ -42,7 +42,9 @@ static void truncate(struct zab *z, const struct zab_msg *m) {
 /* f.2.1. */
 void sync_follow(struct zab *z, const struct zab_msg *m) {
     progress(z);
-    if (m->mode == ZAB_SYNC_DIFF && m->zxid == z->history.last) {
+    if (zxid_epoch(m->committed) > z->accepted) {
+        sync_follow_broken(z, "a commit of an epoch that was not promised");
+    } else if (m->mode == ZAB_SYNC_DIFF && m->zxid == z->history.last) {
         ready(z, m->committed);
     } else if (m->mode == ZAB_SYNC_TRUNC) {
         truncate(z, m);
@@ -140,6 +142,10 @@ void sync_follow_commit(struct zab *z, const struct zab_msg *m) {
 /* R8: with the latest committed zxid; this server serves when it has applied that far (S6). */
 void sync_follow_uptodate(struct zab *z, const struct zab_msg *m) {
     progress(z);
+    if (zxid_epoch(m->zxid) > z->accepted) {
+        sync_follow_broken(z, "brought up to date to an epoch that was not promised");
+        return;
+    }
     if (z->uptodate)
         return;
     z->uptodate = true;
