@@ -28,6 +28,7 @@ struct check_host {
     struct check_record *log;
     size_t count, cap, durable;
     zxid_t base; /* the log begins behind this snapshot; 0: at the beginning */
+    zxid_t lost; /* durable here before the disk was lost: acknowledgements may be under way */
     bool truncating, installing; /* asked for and not answered */
     zxid_t truncate_to, install_base;
     uint32_t epoch, epoch_asked;

@@ -163,7 +163,8 @@ static bool durable_on_quorum(struct world *w, const struct check_record *r) {
     struct quorum_set have = {{0}};
     uint32_t count = 0;
     for (uint32_t i = 0; i < w->host_count; i++) {
-        if (!w->hosts[i].voter || !check_host_has(&w->hosts[i].check, r))
+        const struct check_host *h = &w->hosts[i].check;
+        if (!w->hosts[i].voter || (!check_host_has(h, r) && r->zxid > h->lost))
             continue;
         quorum_add(&have, w->hosts[i].id);
         count++;
@@ -275,8 +276,9 @@ static void serves(struct sim_host *m, uint32_t epoch) {
                    zxid_epoch(m->check.applied), zxid_counter(m->check.applied));
     if (m->role == ZAB_LEADING)
         leads(m, epoch);
+    if (!m->serving) /* else an epoch that began in place */
+        m->check.serving_us = m->w->now_us;
     m->serving = true;
-    m->check.serving_us = m->w->now_us;
     m->check.serving_epoch = epoch;
     fault_trigger(m, MOMENT_SERVE);
 }

@@ -57,7 +57,8 @@ void check_host_wiped(struct sim_host *m) {
     struct check_host *h = &m->check;
     struct check_record *log = h->log;
     size_t cap = h->cap;
-    *h = (struct check_host){.log = log, .cap = cap};
+    zxid_t lost = h->durable > 0 ? log[h->durable - 1].zxid : h->base;
+    *h = (struct check_host){.log = log, .cap = cap, .lost = lost};
 }
 
 /* ---- a start ---- */

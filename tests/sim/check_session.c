@@ -62,7 +62,6 @@ static void note_contact(struct sim_host *m, struct check_session *s) {
     uint32_t at = s->contact_count++ % CONTACTS;
     s->contacts[at].at_us = m->w->now_us;
     s->contacts[at].host = m->index;
-    s->contacts[at].epoch = m->check.serving_epoch;
     s->contacts[at].serving_us = m->check.serving_us;
 }
 
@@ -101,8 +100,7 @@ static void check_expiry(struct sim_host *m, const struct check_session *s) {
         uint32_t host = s->contacts[i].host;
         const struct sim_host *from = &w->hosts[host];
         bool goes_on = from->serving && from->check.serving_us == s->contacts[i].serving_us;
-        if (w->now_us - at >= allowed_us || !goes_on ||
-            s->contacts[i].epoch != m->check.serving_epoch)
+        if (w->now_us - at >= allowed_us || !goes_on || at < m->check.serving_us)
             continue;
         if (host == m->index || m->check.heard_us[host] >= at + margin_us)
             world_fail(w, "session %llx (timeout %d ms) expires %lld ms after server %u heard it",

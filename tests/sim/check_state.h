@@ -23,7 +23,7 @@ struct check_session {
     int32_t last_cxid; /* of what is committed */
     struct {
         int64_t at_us;
-        uint32_t host, epoch;
+        uint32_t host;
         int64_t serving_us; /* since when that host served without a break */
     } contacts[CONTACTS]; /* a ring */
     uint32_t contact_count;

@@ -118,6 +118,7 @@ struct world {
     bool verbose;
     bool healing;    /* the second phase: no new faults, progress is demanded */
     int64_t heal_us;
+    bool hopeless; /* too many disks are gone: no progress is demanded */
     bool done;
     struct sim_host hosts[SIM_HOSTS_MAX];
     uint32_t host_count;

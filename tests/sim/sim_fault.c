@@ -98,6 +98,17 @@ static void rot(struct sim_host *m) {
     }
 }
 
+/* Voters without any history count in elections when they are a quorum by themselves, as those of a
+ * new ensemble have to. So a disk may be lost only while that many others are not blank: one more
+ * failure than an ensemble bears is no test of it. */
+static bool may_lose_disk(const struct sim_host *m) {
+    const struct world *w = m->w;
+    uint32_t blank = 1;
+    for (uint32_t i = 0; i < w->plan.voters; i++)
+        blank += i != m->index && check_host_blank(&w->hosts[i].check);
+    return !m->voter || (!w->plan.uneven && blank <= (w->plan.voters - 1) / 2);
+}
+
 static void wipe(struct sim_host *m) {
     struct file_names l;
     list_files(m, &l);
@@ -177,11 +188,13 @@ static void begin(struct world *w, struct sim_fault *f, struct sim_host *m) {
         break;
     case FAULT_ROT:
         hold_down(m, CRASH_KILL);
-        rot(m);
+        if (may_lose_disk(m))
+            rot(m);
         break;
     case FAULT_WIPE:
         hold_down(m, CRASH_KILL);
-        wipe(m);
+        if (may_lose_disk(m))
+            wipe(m);
         break;
     case FAULT_CUT_IN_SYNC:
         m->crash_nth_call = f->arg;
@@ -311,8 +324,9 @@ void faults_heal(struct world *w) {
         m->frozen_us = 0;
         m->crash_nth_call = 0;
         mem_files_fault(m->disk, 0, MEM_FAULT_ERROR, 0);
-        if (m->refused)
+        if (m->refused && may_lose_disk(m))
             wipe(m);
+        w->hopeless = w->hopeless || m->refused;
         if (i < w->plan.voters && (i + w->plan.voters - first) % w->plan.voters < away)
             hold_down(m, CRASH_KILL);
         else

@@ -186,7 +186,7 @@ static bool is_frozen(struct world *w, const struct sim_event *ev) {
 static void look_for_the_end(struct world *w) {
     if (!w->healing || w->steps % 64 != 0)
         return;
-    if (end_reached(w)) {
+    if (end_reached(w) || w->hopeless) {
         w->done = true;
         return;
     }
