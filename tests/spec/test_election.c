@@ -257,6 +257,37 @@ START_TEST(a_server_joins_the_leader_that_is_there) {
 }
 END_TEST
 
+/* A vote ends when its server follows. Kept, one of a later round than the leader's own would count
+ * again when the leader looks, and it would lead nobody for silence_ms. */
+START_TEST(a_follower_s_last_vote_does_not_count_again) {
+    struct zab_world *w = spec_boot(3);
+    world_crash(w, 1, WORLD_KEEP_ALL);
+    world_settle(w);
+    world_start(w, 1);
+    world_connect(w, 1, 3);
+    struct zab_msg vote = {.type = ZM_VOTE,
+                           .vote = {.role = ZAB_LOOKING, .round = 50, .leader = 3}};
+    vote.vote.leader_zxid = world_durable(w, 3);
+    ck_assert_ptr_nonnull(world_run_to(w, 1, 3, ZM_FOLLOWERINFO));
+    world_forge(w, 1, 3, &vote);
+    world_unblock(w);
+    world_settle(w);
+    ck_assert_int_eq(zab_role(w->servers[1].z), ZAB_FOLLOWING);
+    /* Frozen: the links are still there when it wakes up and notices that it has heard nobody. */
+    struct zab_config c;
+    zab_config_defaults(&c);
+    w->now_ms += c.silence_ms;
+    world_clock(w, 3);
+    world_pump(w, 3);
+    ck_assert_int_eq(zab_role(w->servers[3].z), ZAB_LOOKING);
+    world_disconnect(w, 2, 3);
+    ck_assert_int_eq(zab_role(w->servers[3].z), ZAB_LOOKING);
+    world_heal(w);
+    spec_expect_recovery(w);
+    spec_end(w);
+}
+END_TEST
+
 /* An ensemble of one leads by itself, and what is in its log is committed. */
 START_TEST(an_ensemble_of_one_leads_by_itself) {
     struct zab_world *w = spec_boot(1);
@@ -281,5 +312,5 @@ SPEC_SUITE("election", the_longest_history_is_elected, a_newer_epoch_beats_a_lon
            a_new_ensemble_of_blank_servers_starts, blank_voters_count_when_every_voter_takes_part,
            a_blank_server_votes_like_any_other_once_it_is_synced,
            a_wiped_voter_is_not_an_ordinary_one_before_it_has_all_that_it_acknowledged,
-           a_vote_that_was_lost_is_said_again, a_server_joins_the_leader_that_is_there,
-           an_ensemble_of_one_leads_by_itself)
+           a_vote_that_was_lost_is_said_again, a_follower_s_last_vote_does_not_count_again,
+           a_server_joins_the_leader_that_is_there, an_ensemble_of_one_leads_by_itself)
