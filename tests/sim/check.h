@@ -23,6 +23,14 @@ struct check_record {
     uint64_t hash;
 };
 
+/* A record that is new to the history, and applied by a start that may still fail: what it read
+ * may be in no more than a cache. */
+struct check_deferred {
+    enum zab_record_kind kind;
+    struct check_record record;
+    struct blob *payload;
+};
+
 /* What a server has appended, and how much of it it was told to be durable. */
 struct check_host {
     struct check_record *log;
@@ -34,7 +42,9 @@ struct check_host {
     uint32_t epoch, epoch_asked;
     /* A start */
     bool recovering, epoch_seen, base_seen;
-    size_t recovered;
+    size_t recovered, durable_before;
+    struct check_deferred *deferred; /* applied while it started, and new to the history */
+    size_t deferred_count, deferred_cap;
     /* What it applied */
     size_t next;        /* in the history */
     zxid_t applied;     /* 0 nothing */
@@ -75,6 +85,7 @@ void check_host_init(struct check_host *h);
 void check_host_close(struct check_host *h);
 void check_host_starts(struct sim_host *m);
 void check_host_started(struct sim_host *m);
+void check_host_failed(struct sim_host *m); /* it could not start */
 void check_host_dies(struct sim_host *m);
 void check_host_wiped(struct sim_host *m);
 void check_event(struct sim_host *m, const struct event *ev);    /* before the core's step */
@@ -88,6 +99,8 @@ uint64_t check_hash(zxid_t zxid, struct slice payload);
 void check_output(struct sim_host *m, const struct zab_output *o);
 /* The tree has what was handed out last: called before the core goes on. */
 void check_applied(struct sim_host *m);
+/* The start is over: what it applied counts. */
+void check_deferred_apply(struct sim_host *m);
 zxid_t check_committed(const struct check *k); /* the last that anybody applied */
 uint64_t check_commits(const struct check *k);  /* how many */
 /* NULL: nobody has committed it. */

@@ -195,6 +195,26 @@ static struct check_entry *extend(struct sim_host *m, const struct check_record 
     return e;
 }
 
+static void defer(struct check_host *h, const struct zab_output *o, const struct check_record *r) {
+    if (h->deferred_count == h->deferred_cap) {
+        h->deferred_cap = h->deferred_cap ? 2 * h->deferred_cap : 16;
+        h->deferred = mem_realloc(h->deferred, h->deferred_cap * sizeof *h->deferred);
+    }
+    h->deferred[h->deferred_count++] =
+        (struct check_deferred){o->kind, *r, blob_ref(o->payload)};
+}
+
+void check_deferred_apply(struct sim_host *m) {
+    struct world *w = m->w;
+    const struct check_host *h = &m->check;
+    for (size_t i = 0; i < h->deferred_count && !w->failed; i++) {
+        const struct check_deferred *d = &h->deferred[i];
+        struct check_entry *e = extend(m, &d->record);
+        if (d->kind == ZAB_TXN && !w->failed)
+            model_txn(w, e, blob_slice(d->payload));
+    }
+}
+
 static void commits(struct sim_host *m, const struct zab_output *o) {
     struct world *w = m->w;
     struct check *k = w->check;
@@ -211,6 +231,8 @@ static void commits(struct sim_host *m, const struct zab_output *o) {
             world_fail(w, "server %u applies %u.%u where the history has %u.%u%s", m->id,
                        zxid_epoch(r.zxid), zxid_counter(r.zxid), zxid_epoch(have->zxid),
                        zxid_counter(have->zxid), have->zxid == r.zxid ? ", with other bytes" : "");
+    } else if (h->recovering) {
+        defer(h, o, &r);
     } else {
         struct check_entry *e = extend(m, &r);
         if (o->kind == ZAB_TXN && !w->failed)
@@ -239,6 +261,8 @@ void check_applied(struct sim_host *m) {
     if (due < h->exact_from)
         return;
     struct check_entry *e = entry_at(w->check, due);
+    if (!e)
+        return; /* deferred */
     uint64_t digest = tree_digest(m->core->tree);
     if (!e->has_digest) {
         e->has_digest = true;

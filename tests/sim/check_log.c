@@ -16,7 +16,16 @@ uint64_t check_hash(zxid_t zxid, struct slice payload) {
 
 void check_host_init(struct check_host *h) { *h = (struct check_host){0}; }
 
-void check_host_close(struct check_host *h) { mem_free(h->log); }
+static void forget_deferred(struct check_host *h) {
+    while (h->deferred_count > 0)
+        blob_unref(h->deferred[--h->deferred_count].payload);
+}
+
+void check_host_close(struct check_host *h) {
+    forget_deferred(h);
+    mem_free(h->deferred);
+    mem_free(h->log);
+}
 
 static zxid_t last_of(const struct check_host *h) {
     return h->count > 0 ? h->log[h->count - 1].zxid : h->base;
@@ -55,10 +64,9 @@ static void push(struct check_host *h, zxid_t zxid, uint64_t hash) {
 
 void check_host_wiped(struct sim_host *m) {
     struct check_host *h = &m->check;
-    struct check_record *log = h->log;
-    size_t cap = h->cap;
-    zxid_t lost = h->durable > 0 ? log[h->durable - 1].zxid : h->base;
-    *h = (struct check_host){.log = log, .cap = cap, .lost = lost};
+    zxid_t lost = h->durable > 0 ? h->log[h->durable - 1].zxid : h->base;
+    check_host_close(h);
+    *h = (struct check_host){.lost = lost};
 }
 
 /* ---- a start ---- */
@@ -68,6 +76,8 @@ void check_host_starts(struct sim_host *m) {
     h->recovering = true;
     h->epoch_seen = h->base_seen = false;
     h->recovered = 0;
+    h->durable_before = h->durable;
+    forget_deferred(h);
     h->next = 0;
     h->applied = h->exact_from = h->digest_due = 0;
     h->asked_base = h->asked_ended = 0;
@@ -132,11 +142,20 @@ static void found_all(struct sim_host *m) {
         found_epoch(m, 0);
     h->count = h->durable = h->recovered;
     h->truncating = h->installing = h->recovering = false;
+    check_deferred_apply(m);
+    forget_deferred(h);
 }
 
 void check_host_started(struct sim_host *m) {
     if (m->check.recovering)
         world_fail(m->w, "server %u has started and was not told so", m->id);
+}
+
+void check_host_failed(struct sim_host *m) {
+    struct check_host *h = &m->check;
+    h->recovering = false;
+    h->durable = h->durable_before;
+    forget_deferred(h);
 }
 
 void check_host_dies(struct sim_host *m) { m->check.recovering = false; }

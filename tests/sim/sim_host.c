@@ -244,6 +244,7 @@ void host_begin(struct sim_host *m) {
         m->core = NULL;
         m->zab = NULL;
         m->dying = false;
+        check_host_failed(m);
         start_failed(m, err, &why);
     }
     buf_close(&why);
