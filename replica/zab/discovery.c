@@ -91,6 +91,7 @@ void discovery_info(struct zab *z, struct learner *l, const struct zab_msg *m) {
      * would count again when this server looks: it would elect itself with nobody there to follow.
      */
     l->spoken = false;
+    l->spoken = false; /* its vote has come to its end */
     l->attachment = m->round;
     l->accepted = m->epoch;
     l->blank = m->blank;

@@ -243,11 +243,14 @@ static void decide(struct zab *z) {
         zab_enter(z, ZAB_LEADING, z->config.self);
 }
 
-/* Nobody tells that it has stopped to follow before it votes: so what was said of that is old. */
-static void forget_followers(struct zab *z) {
+/* What was said of following is old: nobody tells that it has ended but by a vote. And who still
+ * looks has voted again not long ago; who has not, has found a leader. */
+static void forget_old_votes(struct zab *z) {
     for (uint32_t i = 0; i < z->peer_count; i++) {
         struct learner *l = &z->peers[i];
-        if (l->vote.role == ZAB_FOLLOWING || l->vote.role == ZAB_OBSERVING)
+        bool looks = l->vote.role == ZAB_LOOKING &&
+                     z->now_ms - l->vote_ms < 2 * (int64_t)z->config.heartbeat_ms;
+        if (!looks && l->vote.role != ZAB_LEADING)
             l->spoken = false;
     }
 }
@@ -258,7 +261,7 @@ void election_advance(struct zab *z) {
             return;
         z->voting = true;
         z->looking_ms = z->now_ms;
-        forget_followers(z);
+        forget_old_votes(z);
         next_round(z);
     }
     decide(z);
@@ -282,6 +285,7 @@ static void vote_while_looking(struct zab *z, struct learner *l) {
 
 void election_vote(struct zab *z, struct learner *l, const struct zab_vote *v) {
     l->vote = *v;
+    l->vote_ms = z->now_ms;
     l->spoken = true;
     l->looked |= z->role == ZAB_LOOKING && v->role == ZAB_LOOKING;
     if (z->role == ZAB_LOOKING) {

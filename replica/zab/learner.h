@@ -37,6 +37,7 @@ struct learner {
     int64_t heard_ms; /* when the link came up, or its last message */
     bool spoken;      /* `vote` is its last on this link */
     struct zab_vote vote;
+    int64_t vote_ms;
     bool looked; /* it has voted since this server looks: vote.blank is not old */
 
     enum learner_state state;
