@@ -164,6 +164,39 @@ START_TEST(reads_wait_while_there_is_no_leader) {
 }
 END_TEST
 
+START_TEST(a_read_between_two_writes_shows_the_first_alone_however_late_it_is) {
+    for (int steps = 0; steps < 150; steps++) {
+        struct ensemble *e = e_started(3, 0);
+        struct harness *f = e_follower(e), *l = e_leader(e);
+        conn_id_t c = h_client(f);
+        ck_assert_int_eq(h_create(f, c, "/a"), ZK_OK);
+        e->held = true;
+        h_send_set(f, c, 1, "/a", "x", -1);
+        h_send_path(f, c, 2, OP_EXISTS, "/a", false);
+        h_send_set(f, c, 3, "/a", "y", -1);
+        h_send_path(f, c, 4, OP_SYNC, "/a", false);
+        h_send_path(f, c, 5, OP_EXISTS, "/a", false);
+        h_send_set(f, c, 6, "/a", "z", -1);
+        for (int i = 0; i < steps; i++)
+            (void)e_settle_one(e);
+        e->held = false;
+        e_kill(e, e_index(e, l));
+        e_until_served(e);
+        static struct h_reply reply;
+        for (int xid = 1, version = 0; xid <= 6; xid++) {
+            ck_assert(h_take(f, c, &reply));
+            ck_assert_int_eq(reply.xid, xid);
+            ck_assert_int_eq(reply.err, ZK_OK);
+            if (xid == 1 || xid == 3 || xid == 6)
+                version++;
+            if (xid != 4)
+                ck_assert_int_eq(h_stat(&reply).version, version);
+        }
+        e_free(e);
+    }
+}
+END_TEST
+
 START_TEST(a_client_that_comes_while_there_is_no_leader_waits_for_one) {
     struct ensemble *e = e_started(3, 0);
     struct harness *f = e_follower(e), *l = e_leader(e);
@@ -335,6 +368,7 @@ H_SUITE("hold", requests_at_a_follower_outlive_the_leader_and_are_answered_once,
         a_write_is_done_once_wherever_the_link_to_its_leader_breaks,
         a_write_that_is_in_flight_at_a_leader_that_stays_is_not_sent_again,
         a_leaders_own_clients_are_answered_by_it_as_a_follower, reads_wait_while_there_is_no_leader,
+        a_read_between_two_writes_shows_the_first_alone_however_late_it_is,
         a_client_that_comes_while_there_is_no_leader_waits_for_one,
         a_session_that_was_asked_for_when_the_leader_died_is_given_once,
         a_session_that_came_back_when_the_leader_died_gets_its_answer,
