@@ -66,10 +66,14 @@ void sessions_set_secret(struct sessions *ss, const struct blob *secret) {
     ss->has_secret = true;
 }
 
+/* Sessions that an earlier life of this process asked its leader for may be in flight and not seen
+ * yet when this one begins. They are less than the requests that a leader takes. */
+#define IDS_UNSEEN 65536u
+
 void sessions_begin_ids(struct sessions *ss, int64_t wall_ms) {
     uint64_t server = (uint64_t)ss->server_id << ID_BITS;
     uint64_t by_clock = (((uint64_t)wall_ms << 24) >> 8) & ID_MASK;
-    uint64_t above = (ss->max_count + 1) & ID_MASK;
+    uint64_t above = (ss->max_count + IDS_UNSEEN) & ID_MASK;
     uint64_t begin = by_clock > above ? by_clock : above;
     uint64_t next = (uint64_t)ss->next_id & ID_MASK;
     ss->next_id = (session_id_t)(server | (begin > next ? begin : next));
