@@ -1,4 +1,4 @@
-#include "tests/unit/zab/ensemble.h"
+#include "tests/unit/zab/ensemble_state.h"
 
 #include "common/check.h"
 #include "common/mem.h"
@@ -8,21 +8,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-static _Noreturn void broken(const struct ensemble *e, uint8_t id, const char *what) {
+_Noreturn void ensemble_broken(const struct ensemble *e, uint8_t id, const char *what) {
     fprintf(stderr, "seed %" PRIu64 ", server %u, at %" PRId64 " ms: %s\n", e->seed, id, e->now_ms,
             what);
     abort();
 }
 
-static struct server *server_at(struct ensemble *e, uint8_t id) { return &e->servers[id - 1]; }
+struct server *ensemble_server_at(struct ensemble *e, uint8_t id) {
+    return &e->servers[id - 1];
+}
 
 struct zab *ensemble_zab(struct ensemble *e, uint8_t id) {
-    return server_at(e, id)->z;
+    return ensemble_server_at(e, id)->z;
 }
 
 /* ---- Entries ---- */
 
-static void entries_push(struct entries *v, zxid_t zxid, uint64_t value) {
+void ensemble_entries_push(struct entries *v, zxid_t zxid, uint64_t value) {
     if (v->count == v->cap) {
         v->cap = v->cap ? v->cap * 2 : 64;
         v->list = mem_realloc(v->list, v->cap * sizeof *v->list);
@@ -30,13 +32,13 @@ static void entries_push(struct entries *v, zxid_t zxid, uint64_t value) {
     v->list[v->count++] = (struct entry){zxid, value};
 }
 
-static void entries_copy(struct entries *to, const struct entries *from) {
+void ensemble_entries_copy(struct entries *to, const struct entries *from) {
     to->count = 0;
     for (size_t i = 0; i < from->count; i++)
-        entries_push(to, from->list[i].zxid, from->list[i].value);
+        ensemble_entries_push(to, from->list[i].zxid, from->list[i].value);
 }
 
-static void entries_close(struct entries *v) {
+void ensemble_entries_close(struct entries *v) {
     mem_free(v->list);
     *v = (struct entries){0};
 }
@@ -49,113 +51,20 @@ static uint64_t value_of(const struct blob *payload) {
 }
 
 /* What was applied anywhere is the one order of all. */
-static void check_applied(struct ensemble *e, uint8_t id, size_t from) {
-    const struct entries *v = &server_at(e, id)->applied;
+void ensemble_check_applied(struct ensemble *e, uint8_t id, size_t from) {
+    const struct entries *v = &ensemble_server_at(e, id)->applied;
     for (size_t i = from; i < v->count; i++) {
         if (i == e->chosen.count) {
-            entries_push(&e->chosen, v->list[i].zxid, v->list[i].value);
+            ensemble_entries_push(&e->chosen, v->list[i].zxid, v->list[i].value);
             continue;
         }
         const struct entry *c = &e->chosen.list[i];
         if (c->zxid != v->list[i].zxid || c->value != v->list[i].value)
-            broken(e, id, "committed histories differ");
+            ensemble_broken(e, id, "committed histories differ");
     }
     for (size_t i = from > 0 ? from : 1; i < v->count; i++)
         if (v->list[i].zxid <= v->list[i - 1].zxid)
-            broken(e, id, "zxids do not go up");
-}
-
-/* ---- The disk ---- */
-
-static void disk_truncate(struct disk *d, zxid_t zxid) {
-    while (d->count > 0 && d->records[d->count - 1].zxid > zxid)
-        blob_unref(d->records[--d->count].payload);
-}
-
-static void disk_append(struct disk *d, const struct disk_record *r) {
-    if (d->count == d->cap) {
-        d->cap = d->cap ? d->cap * 2 : 64;
-        d->records = mem_realloc(d->records, d->cap * sizeof *d->records);
-    }
-    d->records[d->count++] = *r;
-    blob_ref(r->payload);
-}
-
-static void job_apply(struct disk *d, const struct job *j) {
-    switch (j->type) {
-    case JOB_APPEND:
-        disk_append(d, &j->record);
-        break;
-    case JOB_TRUNCATE:
-        disk_truncate(d, j->zxid);
-        break;
-    case JOB_EPOCH:
-        d->epoch = j->epoch;
-        break;
-    case JOB_SNAPSHOT:
-        disk_truncate(d, 0);
-        d->base = j->zxid;
-        d->ended = j->ended;
-        entries_copy(&d->base_state, &j->state);
-        break;
-    }
-}
-
-static struct job *job_push(struct server *s, enum job_type type) {
-    struct job *j = mem_zalloc(sizeof *j);
-    j->type = type;
-    *s->disk.jobs_end = j;
-    s->disk.jobs_end = &j->next;
-    return j;
-}
-
-static struct job *job_take(struct disk *d) {
-    struct job *j = d->jobs;
-    d->jobs = j->next;
-    if (!d->jobs)
-        d->jobs_end = &d->jobs;
-    return j;
-}
-
-static void job_free(struct job *j) {
-    blob_unref(j->record.payload);
-    entries_close(&j->state);
-    mem_free(j);
-}
-
-size_t ensemble_jobs(const struct ensemble *e, uint8_t id) {
-    size_t n = 0;
-    for (const struct job *j = e->servers[id - 1].disk.jobs; j; j = j->next)
-        n++;
-    return n;
-}
-
-bool ensemble_disk(struct ensemble *e, uint8_t id, size_t jobs) {
-    struct server *s = server_at(e, id);
-    bool any = false;
-    while (s->z && s->disk.jobs && jobs-- > 0) {
-        struct job *j = job_take(&s->disk);
-        job_apply(&s->disk, j);
-        any = true;
-        ensemble_clock(e, id);
-        if (j->type == JOB_APPEND)
-            zab_log_synced(s->z, j->record.zxid);
-        else if (j->type == JOB_TRUNCATE)
-            zab_log_truncated(s->z);
-        else if (j->type == JOB_EPOCH)
-            zab_epoch_saved(s->z, j->epoch);
-        else {
-            if (s->applied.count > j->state.count)
-                broken(e, id, "a snapshot took applied state away");
-            entries_copy(&s->applied, &j->state);
-            check_applied(e, id, 0);
-            s->installing = false;
-            zab_snap_installed(s->z);
-        }
-        job_free(j);
-        ensemble_pull(e, id);
-    }
-    return any;
+            ensemble_broken(e, id, "zxids do not go up");
 }
 
 /* ---- Links ---- */
@@ -208,7 +117,7 @@ void ensemble_connect(struct ensemble *e, uint8_t a, uint8_t b) {
 }
 
 static void lose_link(struct ensemble *e, uint8_t id, uint8_t peer) {
-    struct server *s = server_at(e, id);
+    struct server *s = ensemble_server_at(e, id);
     if (!s->z)
         return;
     ensemble_clock(e, id);
@@ -227,7 +136,7 @@ void ensemble_disconnect(struct ensemble *e, uint8_t a, uint8_t b) {
 
 bool ensemble_deliver(struct ensemble *e, uint8_t from, uint8_t to) {
     struct link *l = link_of(e, from, to);
-    struct server *s = server_at(e, to);
+    struct server *s = ensemble_server_at(e, to);
     if (!l->up || l->held || !l->first || !s->z)
         return false;
     struct message *m = l->first;
@@ -259,29 +168,29 @@ static void drop(struct ensemble *e, uint8_t id, uint8_t peer) {
 }
 
 static void commit(struct ensemble *e, uint8_t id, const struct zab_output *o) {
-    struct server *s = server_at(e, id);
+    struct server *s = ensemble_server_at(e, id);
     if (s->installing)
-        broken(e, id, "a commit while a snapshot is installed");
+        ensemble_broken(e, id, "a commit while a snapshot is installed");
     if (o->zxid > zab_durable_zxid(s->z))
-        broken(e, id, "applied before it is durable");
+        ensemble_broken(e, id, "applied before it is durable");
     if (s->applied.count > 0 && o->zxid <= s->applied.list[s->applied.count - 1].zxid)
-        broken(e, id, "applied twice");
-    entries_push(&s->applied, o->zxid, value_of(o->payload));
+        ensemble_broken(e, id, "applied twice");
+    ensemble_entries_push(&s->applied, o->zxid, value_of(o->payload));
     s->commits++;
-    check_applied(e, id, s->applied.count - 1);
+    ensemble_check_applied(e, id, s->applied.count - 1);
 }
 
 static void serve(struct ensemble *e, uint8_t id, const struct zab_output *o) {
-    struct server *s = server_at(e, id);
+    struct server *s = ensemble_server_at(e, id);
     if (!zab_serving(s->z))
-        broken(e, id, "ZAB_SERVE, but it does not say so");
+        ensemble_broken(e, id, "ZAB_SERVE, but it does not say so");
     if (zab_role(s->z) != ZAB_LEADING || o->epoch >= sizeof e->leaders)
         return;
     if (e->leaders[o->epoch] != 0 && e->leaders[o->epoch] != id)
-        broken(e, id, "two leaders of one epoch");
+        ensemble_broken(e, id, "two leaders of one epoch");
     e->leaders[o->epoch] = id;
     if (s->applied.count < e->chosen.count)
-        broken(e, id, "a leader serves without all that was committed");
+        ensemble_broken(e, id, "a leader serves without all that was committed");
 }
 
 static void take_piece(struct server *s, const struct blob *b) {
@@ -289,30 +198,30 @@ static void take_piece(struct server *s, const struct blob *b) {
     for (size_t i = 0; i < b->len / sizeof *v; i++) {
         struct entry one;
         memcpy(&one, b->bytes + i * sizeof one, sizeof one);
-        entries_push(&s->incoming, one.zxid, one.value);
+        ensemble_entries_push(&s->incoming, one.zxid, one.value);
     }
 }
 
 static void install(struct ensemble *e, uint8_t id, const struct zab_output *o) {
-    struct server *s = server_at(e, id);
-    struct job *j = job_push(s, JOB_SNAPSHOT);
+    struct server *s = ensemble_server_at(e, id);
+    struct job *j = ensemble_job_push(s, JOB_SNAPSHOT);
     j->zxid = o->zxid;
     j->ended = o->ended;
-    entries_copy(&j->state, &s->incoming);
+    ensemble_entries_copy(&j->state, &s->incoming);
     s->installing = true;
     if (j->state.count > 0 && j->state.list[j->state.count - 1].zxid != o->zxid)
-        broken(e, id, "a snapshot that is not whole");
+        ensemble_broken(e, id, "a snapshot that is not whole");
 }
 
 static void snap_send(struct server *s, uint8_t peer) {
     s->sending[peer] = true;
-    entries_copy(&s->sent_state[peer], &s->applied);
+    ensemble_entries_copy(&s->sent_state[peer], &s->applied);
     s->sent_at[peer] = 0;
     s->sent_begun[peer] = s->applied.count > 0 ? s->applied.list[s->applied.count - 1].zxid : 0;
 }
 
 static void carry_out(struct ensemble *e, uint8_t id, const struct zab_output *o) {
-    struct server *s = server_at(e, id);
+    struct server *s = ensemble_server_at(e, id);
     struct job *j;
     switch (o->type) {
     case ZAB_SEND:
@@ -322,20 +231,20 @@ static void carry_out(struct ensemble *e, uint8_t id, const struct zab_output *o
         drop(e, id, o->peer);
         break;
     case ZAB_SAVE_EPOCH:
-        job_push(s, JOB_EPOCH)->epoch = o->epoch;
+        ensemble_job_push(s, JOB_EPOCH)->epoch = o->epoch;
         break;
     case ZAB_LOG_APPEND:
-        j = job_push(s, JOB_APPEND);
+        j = ensemble_job_push(s, JOB_APPEND);
         j->record = (struct disk_record){o->zxid, o->committed, blob_ref(o->payload)};
         break;
     case ZAB_LOG_TRUNCATE:
         if (s->applied.count > 0 && o->zxid < s->applied.list[s->applied.count - 1].zxid)
-            broken(e, id, "truncates what was applied");
-        job_push(s, JOB_TRUNCATE)->zxid = o->zxid;
+            ensemble_broken(e, id, "truncates what was applied");
+        ensemble_job_push(s, JOB_TRUNCATE)->zxid = o->zxid;
         break;
     case ZAB_LOG_READ:
         if (s->reading[o->peer])
-            broken(e, id, "two reads for one peer");
+            ensemble_broken(e, id, "two reads for one peer");
         s->reading[o->peer] = true;
         s->read_after[o->peer] = o->zxid;
         break;
@@ -382,20 +291,20 @@ static void carry_out(struct ensemble *e, uint8_t id, const struct zab_output *o
 /* What is committed anywhere before a sync is asked for has been applied here when it is answered.
  */
 static void check_markers(struct ensemble *e, uint8_t id) {
-    struct server *s = server_at(e, id);
+    struct server *s = ensemble_server_at(e, id);
     size_t kept = 0;
     for (size_t i = 0; i < s->marker_count; i++) {
         if (!zab_sync_passed(s->z, s->markers[i].marker)) {
             s->markers[kept++] = s->markers[i];
         } else if (s->applied.count < s->markers[i].seen) {
-            broken(e, id, "a sync passed that misses a commit");
+            ensemble_broken(e, id, "a sync passed that misses a commit");
         }
     }
     s->marker_count = kept;
 }
 
 void ensemble_pull(struct ensemble *e, uint8_t id) {
-    struct server *s = server_at(e, id);
+    struct server *s = ensemble_server_at(e, id);
     struct zab_output o;
     while (s->z && zab_next(s->z, &o))
         carry_out(e, id, &o);
@@ -404,7 +313,7 @@ void ensemble_pull(struct ensemble *e, uint8_t id) {
 }
 
 void ensemble_clock(struct ensemble *e, uint8_t id) {
-    struct server *s = server_at(e, id);
+    struct server *s = ensemble_server_at(e, id);
     if (!s->z)
         return;
     zab_clock(s->z, e->now_ms + s->skew_ms);
@@ -412,7 +321,7 @@ void ensemble_clock(struct ensemble *e, uint8_t id) {
 }
 
 static bool read_range(struct ensemble *e, uint8_t id, uint8_t peer) {
-    struct server *s = server_at(e, id);
+    struct server *s = ensemble_server_at(e, id);
     if (!s->z || !s->reading[peer])
         return false;
     struct zab_record records[8];
@@ -434,7 +343,7 @@ static bool read_range(struct ensemble *e, uint8_t id, uint8_t peer) {
 #define PIECE_ENTRIES 16u
 
 static bool send_piece(struct ensemble *e, uint8_t id, uint8_t peer) {
-    struct server *s = server_at(e, id);
+    struct server *s = ensemble_server_at(e, id);
     if (!s->z || !s->sending[peer] || !zab_snap_room(s->z, peer))
         return false;
     ensemble_clock(e, id);
@@ -463,7 +372,7 @@ bool ensemble_snapshots(struct ensemble *e, uint8_t id) {
 }
 
 zxid_t ensemble_propose(struct ensemble *e, uint8_t id, uint32_t extra_bytes) {
-    struct server *s = server_at(e, id);
+    struct server *s = ensemble_server_at(e, id);
     ensemble_clock(e, id);
     if (!s->z || !zab_ready(s->z))
         return 0;
@@ -474,13 +383,13 @@ zxid_t ensemble_propose(struct ensemble *e, uint8_t id, uint32_t extra_bytes) {
     zxid_t next = zab_next_zxid(s->z);
     zxid_t zxid = zab_propose(s->z, blob_new(bytes, sizeof value + extra_bytes));
     if (zxid != next)
-        broken(e, id, "not the zxid that was foretold");
+        ensemble_broken(e, id, "not the zxid that was foretold");
     ensemble_pull(e, id);
     return zxid;
 }
 
 void ensemble_sync(struct ensemble *e, uint8_t id) {
-    struct server *s = server_at(e, id);
+    struct server *s = ensemble_server_at(e, id);
     if (!s->z || s->marker_count == 64 || !zab_serving(s->z))
         return;
     s->markers[s->marker_count++] = (struct marker){zab_sync(s->z), e->chosen.count};
@@ -509,11 +418,11 @@ struct ensemble *ensemble_new(uint64_t seed, uint32_t voters, uint32_t observers
 }
 
 static void server_stop(struct ensemble *e, uint8_t id) {
-    struct server *s = server_at(e, id);
+    struct server *s = ensemble_server_at(e, id);
     zab_free(s->z);
     s->z = NULL;
     while (s->disk.jobs)
-        job_free(job_take(&s->disk));
+        ensemble_job_free(ensemble_job_take(&s->disk));
     s->applied.count = 0;
     s->incoming.count = 0;
     s->installing = false;
@@ -523,9 +432,9 @@ static void server_stop(struct ensemble *e, uint8_t id) {
 }
 
 void ensemble_crash(struct ensemble *e, uint8_t id, size_t keep) {
-    struct server *s = server_at(e, id);
+    struct server *s = ensemble_server_at(e, id);
     for (struct job *j = s->disk.jobs; j && keep > 0; j = j->next, keep--)
-        job_apply(&s->disk, j);
+        ensemble_job_apply(&s->disk, j);
     server_stop(e, id);
     for (uint8_t peer = 1; peer <= e->count; peer++)
         if (peer != id)
@@ -533,7 +442,7 @@ void ensemble_crash(struct ensemble *e, uint8_t id, size_t keep) {
 }
 
 void ensemble_start(struct ensemble *e, uint8_t id) {
-    struct server *s = server_at(e, id);
+    struct server *s = ensemble_server_at(e, id);
     if (s->z)
         return;
     struct zab_config config = e->config;
@@ -543,14 +452,14 @@ void ensemble_start(struct ensemble *e, uint8_t id) {
     zab_clock(s->z, e->now_ms + s->skew_ms);
     zab_recover_epoch(s->z, s->disk.epoch);
     if (s->disk.base > 0) {
-        entries_copy(&s->applied, &s->disk.base_state);
+        ensemble_entries_copy(&s->applied, &s->disk.base_state);
         zab_recover_base(s->z, s->disk.base, s->disk.ended);
     }
     for (size_t i = 0; i < s->disk.count; i++) {
         const struct disk_record *r = &s->disk.records[i];
         if (!zab_recover(s->z, zxid_counter(r->zxid) ? ZAB_TXN : ZAB_EPOCH, r->zxid, r->committed,
                          blob_slice(r->payload)))
-            broken(e, id, "its own log does not follow");
+            ensemble_broken(e, id, "its own log does not follow");
         ensemble_pull(e, id);
     }
     zab_start(s->z);
@@ -586,14 +495,14 @@ void ensemble_run(struct ensemble *e, int64_t ms) {
         int64_t due = INT64_MAX;
         uint8_t late = 0;
         for (uint8_t id = 1; id <= e->count; id++) {
-            const struct server *s = server_at(e, id);
+            const struct server *s = ensemble_server_at(e, id);
             if (s->z && zab_deadline(s->z) != INT64_MAX && zab_deadline(s->z) - s->skew_ms < due) {
                 due = zab_deadline(s->z) - s->skew_ms;
                 late = id;
             }
         }
         if (due <= e->now_ms)
-            broken(e, late, "a deadline that does not move");
+            ensemble_broken(e, late, "a deadline that does not move");
         if (due > end)
             break;
         e->now_ms = due;
@@ -616,18 +525,18 @@ void ensemble_free(struct ensemble *e) {
     if (!e)
         return;
     for (uint8_t id = 1; id <= e->count; id++) {
-        struct server *s = server_at(e, id);
+        struct server *s = ensemble_server_at(e, id);
         server_stop(e, id);
-        disk_truncate(&s->disk, 0);
+        ensemble_disk_truncate(&s->disk, 0);
         mem_free(s->disk.records);
-        entries_close(&s->disk.base_state);
-        entries_close(&s->applied);
-        entries_close(&s->incoming);
+        ensemble_entries_close(&s->disk.base_state);
+        ensemble_entries_close(&s->applied);
+        ensemble_entries_close(&s->incoming);
         for (size_t i = 0; i < 256; i++)
-            entries_close(&s->sent_state[i]);
+            ensemble_entries_close(&s->sent_state[i]);
         for (uint8_t b = 1; b <= e->count; b++)
             link_clear(link_of(e, id, b));
     }
-    entries_close(&e->chosen);
+    ensemble_entries_close(&e->chosen);
     mem_free(e);
 }
