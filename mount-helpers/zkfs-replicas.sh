@@ -131,6 +131,25 @@ grow() {
         mv "$file.new" "$file"; } || die 1 "cannot write $file"
 }
 
+# has_history I: is there anything in replica I's log?
+has_history() {
+    local log
+    log=$(config_value "$1" dataLogDir)
+    [[ -n $(find "${log:-$(config_data "$1")}/log" -type f -size +0 -print -quit 2>/dev/null) ]]
+}
+
+# refuse_blank_majority N: a majority that lost everything would take itself for a new ensemble, and what
+# the others still have would not count.
+refuse_blank_majority() {
+    local i full=() blank=()
+    for ((i = 1; i <= $1; i++)); do
+        if has_history "$i"; then full+=("$i"); else blank+=("$i"); fi
+    done
+    ((${#full[@]} > 0 && 2 * ${#blank[@]} > $1)) || return 0
+    die 1 "replicas ${blank[*]} of $1 have no data, but replica ${full[0]} has: they would begin a new ensemble." \
+        "Copy $(config_data "${full[0]}")/log to their data folders first, or end it all with zkfs-down --purge"
+}
+
 # settle_size WANTED: sets replicas. Without a wish: what dir has, and three where it has none or one.
 settle_size() {
     local known
@@ -144,6 +163,7 @@ settle_size() {
     ((known == 0 || known == replicas)) ||
         die 1 "$dir has $known replicas, not $replicas: leave --replicas out, or take another --dir"
     write_ensemble "$replicas"
+    refuse_blank_majority "$replicas"
 }
 
 # word PORT WORD: the answer to a four-letter word, or failure within 2 seconds.

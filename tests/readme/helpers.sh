@@ -104,6 +104,14 @@ expect "zkfs-down a second time does nothing" 0 'is not mounted' "${downs[@]}" "
 expect "after zkfs-up the data are there" 0 'is mounted \(pid' "${ups[@]}" "$point"
 expect "all of them" 0 '^8080$' cat "$point/app/port"
 
+# Two of three lost everything: nobody guesses.
+holds "zkfs-down" "${downs[@]}" "$point"
+holds "two of three are lost" rm -rf "$dir/replica-1/data" "$dir/replica-3"
+expect "a majority without data is refused" 1 'replicas 1 3 of 3 have no data, but replica 2 has' "${ups[@]}" "$point"
+holds "a copy of the data helps" cp -a "$dir/replica-2/data/log" "$dir/replica-1/data/log"
+expect "then all start" 0 'leads' "${ups[@]}" "$point"
+expect "with the data" 0 '^8080$' timeout 20 cat "$point/app/port"
+
 # One replica becomes three.
 holds "zkfs-down --purge" "${downs[@]}" --purge "$point"
 expect "a replica alone" 0 'is mounted \(pid' "${ups[@]}" --replicas 1 "$point"
