@@ -154,6 +154,12 @@ static void check_promises(struct zab *z) {
         choose_epoch(z);
 }
 
+/* Nobody waits for the promise of one that is gone. */
+void discovery_left(struct zab *z) {
+    if (z->lead_phase == LEAD_PROMISES)
+        check_promises(z);
+}
+
 /* The leader's own promise is durable: LEADERINFO to all that came. In a rollover they stay where
  * they are; else they all begin at this promise. */
 void discovery_saved(struct zab *z) {

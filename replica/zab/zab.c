@@ -176,12 +176,18 @@ void zab_look(struct zab *z, const char *why) {
     zab_enter(z, ZAB_LOOKING, 0);
 }
 
+/* A learner is gone, and with it, perhaps, the promise that was hoped for. */
+static void leave_learner(struct zab *z, struct learner *l) {
+    sync_detach(z, l);
+    discovery_left(z);
+}
+
 /* What this server has to do when a peer's link is no more. */
 static void lost_link(struct zab *z, struct learner *l, const char *why) {
     l->up = false;
     l->spoken = l->looked = false;
     if (z->role == ZAB_LEADING)
-        sync_detach(z, l);
+        leave_learner(z, l);
     else if (z->role == ZAB_LOOKING)
         election_peer_lost(z, l);
     else if (z->leader == l->id)
@@ -284,7 +290,7 @@ static void vote_at_leader(struct zab *z, struct learner *l, const struct zab_vo
     bool ours =
         (v->role == ZAB_FOLLOWING || v->role == ZAB_OBSERVING) && v->leader == z->config.self;
     if (l->state != LEARNER_NONE && !ours)
-        sync_detach(z, l);
+        leave_learner(z, l);
 }
 
 static void receive_vote(struct zab *z, struct learner *l, const struct zab_vote *v) {

@@ -171,6 +171,7 @@ void discovery_lead(struct zab *z);
 void discovery_info(struct zab *z, struct learner *l, const struct zab_msg *m);
 void discovery_promised(struct zab *z, struct learner *l, const struct zab_msg *m);
 void discovery_saved(struct zab *z); /* the leader's own promise is durable */
+void discovery_left(struct zab *z);  /* a learner is gone */
 void discovery_roll(struct zab *z);
 void discovery_follow(struct zab *z);
 void discovery_leader_info(struct zab *z, const struct zab_msg *m);

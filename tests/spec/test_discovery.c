@@ -136,6 +136,31 @@ START_TEST(a_promise_is_counted_once) {
 }
 END_TEST
 
+/* The other half of that: when the promise that was hoped for goes away, and those that are there
+ * were given before, the leader takes a later epoch at once rather than wait for somebody. */
+START_TEST(an_epoch_whose_promises_cannot_be_counted_is_given_up_at_once) {
+    struct zab_world *w = spec_new(&(struct world_config){.voters = 3});
+    world_start_all(w);
+    world_block(w, 2, 3, ZM_ACKEPOCH);
+    world_run_to(w, 1, 3, ZM_ACKEPOCH);
+    world_disconnect(w, 1, 3); /* 1 has promised, 3 has not heard it */
+    world_connect(w, 1, 3);
+    world_unblock(w);
+    world_block(w, 2, 3, ZM_ACKEPOCH);
+    world_settle(w); /* now it has, and cannot count it; 2 is still out */
+    ck_assert_uint_eq(w->servers[3].disk.accepted_epoch, 1);
+    ck_assert_ptr_nonnull(world_find(w, 2, 3, ZM_ACKEPOCH));
+    int64_t now = w->now_ms;
+    world_crash(w, 2, WORLD_KEEP_ALL);
+    world_lose(w, 2, 3);
+    world_settle(w);
+    ck_assert_uint_eq(world_leader(w), 3);
+    ck_assert_uint_eq(zab_epoch(w->servers[3].z), 2);
+    ck_assert_int_eq(w->now_ms, now);
+    spec_end(w);
+}
+END_TEST
+
 /* l.1.2: the leader begins nothing before a quorum has promised. */
 START_TEST(an_epoch_begins_with_a_quorum_of_promises) {
     struct zab_world *w = spec_new(&(struct world_config){.voters = 5});
@@ -232,6 +257,7 @@ SPEC_SUITE("discovery", a_new_epoch_is_the_greatest_promise_of_the_quorum_and_on
            a_leader_promises_on_disk_before_it_proposes_an_epoch,
            a_follower_tells_its_promise_and_its_last_zxid, a_promise_is_durable_before_it_is_told,
            an_epoch_below_the_promise_is_refused, a_promise_is_counted_once,
+           an_epoch_whose_promises_cannot_be_counted_is_given_up_at_once,
            an_epoch_begins_with_a_quorum_of_promises,
            a_promise_from_a_newer_history_ends_the_leadership, a_promise_tells_the_history,
            a_late_promise_beyond_the_epoch_makes_the_leader_look_again)
