@@ -1,7 +1,8 @@
 /* Short random schedules over the world: what arrives, what reaches the disk, who crashes between
  * two writes, which links break while somebody is being synchronised. The world checks after each
  * event; at the end all faults end, and one leader and new commits are demanded. Each schedule is a
- * seed: ZKFS_SEED=n runs that one only, with its trace. */
+ * seed: ZKFS_SEED=n runs that one only, with its trace; ZKFS_SEEDS of them from ZKFS_SEEDS_FROM on,
+ * as many as one likes (CK_RUN_CASE names the kind, CK_DEFAULT_TIMEOUT gives it time). */
 #include "tests/spec/spec.h"
 
 #include "common/prng.h"
@@ -221,13 +222,15 @@ static void schedule_run(const char *kind, uint64_t seed, const struct world_con
 static void schedules_run(const char *kind, uint64_t count, const struct world_config *config,
                           bool wipes) {
     const char *one = getenv("ZKFS_SEED"), *many = getenv("ZKFS_SEEDS");
+    const char *from = getenv("ZKFS_SEEDS_FROM");
+    uint64_t first = from ? strtoull(from, NULL, 10) : 1;
     if (one) {
         schedule_run(kind, strtoull(one, NULL, 10), config, wipes);
         return;
     }
     if (many)
         count = strtoull(many, NULL, 10);
-    for (uint64_t seed = 1; seed <= count; seed++)
+    for (uint64_t seed = first; seed < first + count; seed++)
         schedule_run(kind, seed, config, wipes);
 }
 
@@ -256,6 +259,15 @@ START_TEST(servers_whose_epochs_end_in_place_agree_under_random_faults) {
 }
 END_TEST
 
+/* Two of three groups have to agree, each by its own majority. */
+START_TEST(servers_in_groups_agree_under_random_faults) {
+    struct world_config config = {.voters = 7, .weight = {[7] = 2}};
+    for (uint8_t id = 1; id <= 7; id++)
+        config.group[id] = id <= 3 ? 1 : id <= 6 ? 2 : 3;
+    schedules_run("groups", 150, &config, false);
+}
+END_TEST
+
 START_TEST(servers_that_lose_their_disks_one_at_a_time_agree) {
     struct world_config config = {.voters = 3, .recent_bytes = 100};
     schedules_run("wiped disks", 400, &config, true);
@@ -266,4 +278,5 @@ SPEC_SUITE("random", three_servers_agree_under_random_faults,
            five_servers_agree_under_random_faults,
            servers_with_narrow_windows_and_observers_agree_under_random_faults,
            servers_whose_epochs_end_in_place_agree_under_random_faults,
+           servers_in_groups_agree_under_random_faults,
            servers_that_lose_their_disks_one_at_a_time_agree)
