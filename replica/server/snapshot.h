@@ -23,8 +23,8 @@ void snap_sender_free(struct snap_sender *s); /* NULL is fine */
 /* Writes the next piece into `piece` (which is reset first): about SNAP_PIECE_BYTES, so that a step
  * stays short. False, and nothing written, behind the last one. */
 bool snap_sender_piece(struct snap_sender *s, struct buf *piece);
-/* The log is replayed from behind here: the last transaction that was applied at the beginning; 0
- * where none was. */
+/* The log is replayed from behind here: the last record that was applied at the beginning; 0 where
+ * none was. */
 zxid_t snap_sender_begun(const struct snap_sender *s);
 /* Up to here the pieces may be ahead of that. Known when snap_sender_piece has said false (CHECK).
  */

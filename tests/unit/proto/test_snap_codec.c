@@ -322,6 +322,7 @@ static void assert_one_form(const struct buf *b, int *accepted) {
         for (int i = 0; i < s->session_count; i++)
             snap_put_session(&again, &s->sessions[i]);
         ck_assert_uint_eq(again.len, b->len);
+        ck_assert_ptr_nonnull(again.data);
         ck_assert_int_eq(memcmp(again.data, b->data, b->len), 0);
     }
     buf_close(&again);

@@ -77,6 +77,20 @@ START_TEST(what_was_created_and_deleted_leaves_its_trace_at_the_parent_alone) {
 }
 END_TEST
 
+START_TEST(the_beginning_of_an_epoch_changes_nothing_but_the_last_zxid) {
+    do_create(t, 1, "/a", "");
+    uint64_t digest = tree_digest(t);
+    tree_pass_epoch(t, zxid_make(1, 0));
+    ck_assert_uint_eq(tree_digest(t), digest);
+    ck_assert_int_eq(tree_last_zxid(t), zxid_make(1, 0));
+    do_create(t, zxid_make(1, 1), "/b", "");
+    tree_load_end(t, zxid_make(1, 1), zxid_make(2, 0));
+    ck_assert(!tree_exact(t));
+    tree_pass_epoch(t, zxid_make(2, 0)); /* the walk ended there */
+    ck_assert(tree_exact(t));
+}
+END_TEST
+
 /* What an image says differently is another digest. */
 static uint64_t digest_with(const struct znode_image *image) {
     struct tree *other = tree_new();
@@ -187,6 +201,7 @@ Suite *unit_suite(void) {
     tcase_add_test(c, new_trees_have_the_same_digest);
     tcase_add_test(c, a_change_changes_it_and_the_same_history_gives_the_same);
     tcase_add_test(c, what_was_created_and_deleted_leaves_its_trace_at_the_parent_alone);
+    tcase_add_test(c, the_beginning_of_an_epoch_changes_nothing_but_the_last_zxid);
     tcase_add_test(c, each_field_counts);
     tcase_add_test(c, two_znodes_that_change_places_are_another_tree);
     tcase_add_test(c, a_replay_over_a_fuzzy_snapshot_that_removes_a_whole_branch_keeps_it_right);
