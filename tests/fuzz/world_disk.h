@@ -6,7 +6,7 @@
 #include "replica/server/replica.h"
 
 #define DISK_RECORDS 512
-#define DISK_PIECES 64
+#define DISK_PIECES 1024
 #define DISK_JOBS 1024
 
 struct disk_record {
