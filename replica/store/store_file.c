@@ -128,24 +128,28 @@ int store_file_write(const struct store_dir *d, const char *name, const char *ma
     return err < 0 ? err : close_err;
 }
 
-int store_file_create(const struct store_dir *d, const char *name, const char *magic,
-                      const struct store_file *file) {
-    char new_name[64];
-    CHECK(strlen(name) + sizeof ".new" <= sizeof new_name);
-    strcpy(new_name, name);
-    strcat(new_name, ".new");
-    uint8_t bytes[STORE_FILE_BYTES];
-    store_file_encode(magic, file, bytes);
-    int fd = store_file_open(d, new_name, O_RDWR | O_CREAT | O_TRUNC);
+static int put_new(const struct store_dir *d, const char *name,
+                   const uint8_t bytes[STORE_FILE_BYTES]) {
+    int fd = store_file_open(d, name, O_RDWR | O_CREAT | O_TRUNC);
     if (fd < 0)
         return fd;
-    int err = d->files->pwrite(d->files->ctx, fd, bytes, sizeof bytes, 0);
+    int err = d->files->pwrite(d->files->ctx, fd, bytes, STORE_FILE_BYTES, 0);
     if (err == 0)
         err = store_file_sync(d, fd);
     int close_err = d->files->close(d->files->ctx, fd);
+    return err < 0 ? err : close_err;
+}
+
+int store_file_create(const struct store_dir *d, const char *name, const char *magic,
+                      const struct store_file *file) {
+    uint8_t bytes[STORE_FILE_BYTES];
+    struct buf new_name = BUF_INIT;
+    store_file_encode(magic, file, bytes);
+    buf_printf(&new_name, "%s.new", name);
+    buf_put_u8(&new_name, 0);
+    int err = put_new(d, (const char *)new_name.data, bytes);
     if (err == 0)
-        err = close_err;
-    if (err == 0)
-        err = store_file_rename(d, new_name, name);
+        err = store_file_rename(d, (const char *)new_name.data, name);
+    buf_close(&new_name);
     return err < 0 ? err : store_file_sync_dir(d);
 }
