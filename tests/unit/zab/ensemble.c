@@ -194,9 +194,8 @@ static void serve(struct ensemble *e, uint8_t id, const struct zab_output *o) {
 }
 
 static void take_piece(struct server *s, const struct blob *b) {
-    const struct entry *v = (const struct entry *)(const void *)b->bytes;
-    for (size_t i = 0; i < b->len / sizeof *v; i++) {
-        struct entry one;
+    struct entry one;
+    for (size_t i = 0; i < b->len / sizeof one; i++) {
         memcpy(&one, b->bytes + i * sizeof one, sizeof one);
         ensemble_entries_push(&s->incoming, one.zxid, one.value);
     }
@@ -398,11 +397,11 @@ void ensemble_sync(struct ensemble *e, uint8_t id) {
 
 /* ---- Life ---- */
 
-struct ensemble *ensemble_new(uint64_t seed, uint32_t voters, uint32_t observers) {
+struct ensemble *ensemble_new(uint64_t seed, uint8_t voters, uint8_t observers) {
     struct ensemble *e = mem_zalloc(sizeof *e);
     CHECK(voters + observers <= SERVERS_MAX);
     e->seed = seed;
-    e->count = voters + observers;
+    e->count = (uint8_t)(voters + observers);
     prng_init(&e->prng, seed);
     zab_config_defaults(&e->config);
     for (uint32_t i = 0; i < e->count; i++) {

@@ -84,7 +84,7 @@ struct ensemble {
     struct prng prng;
     struct zab_config config;
     struct quorum_server members[SERVERS_MAX];
-    uint32_t count;
+    uint8_t count;
     struct server servers[SERVERS_MAX]; /* id is the index + 1 */
     struct link links[SERVERS_MAX][SERVERS_MAX];
     int64_t now_ms;
@@ -96,7 +96,7 @@ struct ensemble {
     bool trace;
 };
 
-struct ensemble *ensemble_new(uint64_t seed, uint32_t voters, uint32_t observers);
+struct ensemble *ensemble_new(uint64_t seed, uint8_t voters, uint8_t observers);
 void ensemble_free(struct ensemble *e);
 void ensemble_start(struct ensemble *e, uint8_t id); /* from its disk */
 /* The first `keep` jobs of its disk have happened, the others never do. */

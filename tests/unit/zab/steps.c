@@ -2,7 +2,7 @@
 
 #include "tests/lib/unit.h"
 
-struct ensemble *steps_booted(uint32_t voters, uint32_t observers) {
+struct ensemble *steps_booted(uint8_t voters, uint8_t observers) {
     struct ensemble *e = ensemble_new(1, voters, observers);
     ensemble_start_all(e);
     ensemble_run(e, 500);

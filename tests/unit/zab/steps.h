@@ -8,8 +8,8 @@
 /* In a new ensemble of three, 3 leads. */
 #define LEADER 3
 
-struct ensemble *steps_booted(uint32_t voters, uint32_t observers); /* somebody leads */
-zxid_t steps_propose(struct ensemble *e);                           /* at who leads */
+struct ensemble *steps_booted(uint8_t voters, uint8_t observers); /* somebody leads */
+zxid_t steps_propose(struct ensemble *e);                         /* at who leads */
 /* Links are made anew until all serve and have a new proposal; then it is freed. */
 void steps_expect_whole(struct ensemble *e);
 bool steps_linked(const struct ensemble *e, uint8_t a, uint8_t b);

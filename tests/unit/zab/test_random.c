@@ -139,7 +139,7 @@ struct sums {
     uint64_t syncs[4], commits, reads, epochs;
 };
 
-static void run_seed(uint64_t seed, uint32_t voters, uint32_t observers, struct sums *sums) {
+static void run_seed(uint64_t seed, uint8_t voters, uint8_t observers, struct sums *sums) {
     struct ensemble *e = ensemble_new(seed, voters, observers);
     e->trace = getenv("ZAB_TRACE") != NULL;
     vary(e);
@@ -174,7 +174,7 @@ static void run_seed(uint64_t seed, uint32_t voters, uint32_t observers, struct 
     ensemble_free(e);
 }
 
-static void run_many(uint64_t first, uint64_t count, uint32_t voters, uint32_t observers) {
+static void run_many(uint64_t first, uint64_t count, uint8_t voters, uint8_t observers) {
     struct sums sums = {0};
     const char *only = getenv("ZAB_SEED"), *many = getenv("ZAB_SEEDS");
     if (only) {
