@@ -1,5 +1,6 @@
 /* The event sequences S16 to S23, S27 and S28 (see test_scenarios.c for the servers' names). S24,
- * S25, S26 and S30 are in test_scenarios_tree.c, S29 in test_scenarios_store.c. */
+ * S25, S26 and S30 are in test_scenarios_tree.c, S29 in test_scenarios_store.c; what clients see of
+ * some of them is in test_scenarios_replica.c. */
 #include "tests/spec/spec.h"
 
 enum { C = 1, B = 2, A = 3 };
