@@ -175,7 +175,7 @@ static uint8_t someone_to_miss(struct schedule *s) {
     if (s->wipes || s->w->config.voters < 3 || prng_chance(&s->random, 1, 2))
         return 0;
     uint8_t id = (uint8_t)(1 + prng_below(&s->random, s->w->config.voters));
-    for (uint8_t other = 1; other <= s->w->config.voters; other++)
+    for (uint8_t other = 1; other <= (uint8_t)s->w->config.voters; other++)
         if (other != id && world_durable(s->w, other) == 0)
             return 0; /* a blank one counts only when everybody is there */
     return id;
