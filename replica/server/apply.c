@@ -5,6 +5,7 @@
 
 #include "common/check.h"
 #include "common/mem.h"
+#include "common/mutant.h"
 #include "replica/server/connect.h"
 #include "replica/server/learners.h"
 #include "replica/server/limits.h"
@@ -188,13 +189,15 @@ static void commit_txn(struct replica *r, const struct txn *txn) {
         return;
     if (r->leading)
         pending_release(r->pending, txn);
-    if (wanted)
+    if (wanted && !MUTANT(WATCH_AFTER_REPLY))
         fire_watches(r);
     if (about.keeps_results)
         keep_result(r, txn);
     r->answering = true;
     answer(r, &about, txn);
     r->answering = false;
+    if (wanted && MUTANT(WATCH_AFTER_REPLY))
+        fire_watches(r);
     if (txn->type == TXN_ENSEMBLE)
         role_secret_known(r);
 }

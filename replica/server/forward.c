@@ -1,11 +1,13 @@
 #include "replica/server/forward.h"
 
 #include "common/check.h"
+#include "common/mutant.h"
 #include "common/path.h"
 #include "replica/proto/peer_codec.h"
 #include "replica/server/learners.h"
 #include "replica/server/order.h"
 #include "replica/server/prep.h"
+#include "replica/server/reply.h"
 #include "replica/server/sync.h"
 
 int32_t forward_token(uint8_t server, uint64_t conn) {
@@ -44,6 +46,9 @@ static void send_here(struct replica *r, struct request *q, struct slice body) {
         prep_demand(r, &d);
     q->state = REQUEST_SENT;
     q->was_sent = true;
+    if (MUTANT(REPLY_BEFORE_COMMIT) && r->inflight_last && q->conn->first == q &&
+        r->inflight_last->txn->type == TXN_ERROR)
+        reply_committed(r, q, r->inflight_last->txn, &r->changes);
 }
 
 static bool send_message(struct replica *r, const struct request *q, struct slice body) {

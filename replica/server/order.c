@@ -2,6 +2,7 @@
 
 #include "common/check.h"
 #include "common/mem.h"
+#include "common/mutant.h"
 #include "replica/server/connect.h"
 #include "replica/server/forward.h"
 #include "replica/server/list.h"
@@ -119,6 +120,8 @@ static bool order_blocked(const struct conn *c) {
  * between them are answered, and they would show what their session asked for only later. */
 static bool order_behind_sync(const struct request *q) {
     const struct conn *c = q->conn;
+    if (MUTANT(READ_BEHIND_LATER_WRITE))
+        return false;
     return (q->kind == REQUEST_WRITE && c->syncs > 0) || c->behind_sync;
 }
 

@@ -2,6 +2,7 @@
 
 #include "common/check.h"
 #include "common/mem.h"
+#include "common/mutant.h"
 #include "common/path.h"
 
 struct txn *prep_error(enum zk_err err) {
@@ -103,7 +104,7 @@ void prep_demand(struct replica *r, const struct demand *d) {
         return;
     }
     struct session *s = session_find(&r->sessions, d->session_id);
-    if (s && s->has_owner && s->owner != d->from)
+    if (s && s->has_owner && s->owner != d->from && !MUTANT(MOVED_NOT_REFUSED))
         return;
     if (session_lives(s) && !s->has_owner)
         prep_own(s, d->from);
@@ -149,6 +150,8 @@ void prep_close_session(struct replica *r, struct session *s, int32_t cxid) {
     CHECK(!s->closing);
     struct path_list l = {0};
     pending_owned(r->pending, s->id, path_list_add, &l);
+    if (MUTANT(EPHEMERALS_STAY) && l.count > 0)
+        blob_unref(l.paths[--l.count]);
     zxid_t zxid = zab_next_zxid(r->zab);
     struct txn *t = txn_new(TXN_CLOSE_SESSION, l.count);
     t->session_id = s->id;

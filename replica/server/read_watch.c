@@ -1,5 +1,6 @@
 /* Watches that are not set by a read: setWatches after a reconnect, and looking for or removing
  * one. */
+#include "common/mutant.h"
 #include "replica/server/read.h"
 
 #include "replica/server/lookup.h"
@@ -18,7 +19,7 @@ static bool list_is_whole(const struct jvec *v) {
 }
 
 static void arm(struct read *rd, enum watch_kind kind, struct slice path) {
-    if (lookup_has_shape(path))
+    if (lookup_has_shape(path) && !MUTANT(WATCH_FORGOTTEN))
         watch_add(rd->r->watches, kind, path, rd->conn->id);
 }
 

@@ -1,4 +1,5 @@
 #include "replica/server/role.h"
+#include "common/mutant.h"
 
 #include "replica/proto/peer_codec.h"
 #include "replica/server/connect.h"
@@ -80,16 +81,18 @@ static void lead_begin(struct replica *r) {
         pending_load_owner(r->pending, s->id);
         if (s->committed)
             expiry_touch(&r->sessions, s);
+        if (MUTANT(NEW_LEADER_EXPIRES))
+            s->expires_ms = r->mono_ms;
         s->has_owner = s->conn != NULL && s->conn->state == CONN_LIVE;
         s->owner = r->config.server_id;
     }
 }
 
-/* What was sent to a leader that was lost and found again may be in flight there, in its epoch or in
- * one that it began in place meanwhile: behind its answer to a sync everything that it knows of is
- * applied here, and has answered its request. */
+/* What was sent to a leader that was lost and found again may be in flight there, in its epoch or
+ * in one that it began in place meanwhile: behind its answer to a sync everything that it knows of
+ * is applied here, and has answered its request. */
 static void learn_begin(struct replica *r) {
-    if (r->held)
+    if (r->held && !MUTANT(RESEND_WITHOUT_ASKING))
         (void)sync_begin_barrier(r);
     touch_begin(r);
 }

@@ -2,6 +2,7 @@
 
 #include "common/check.h"
 #include "common/mem.h"
+#include "common/mutant.h"
 #include "replica/proto/snap_codec.h"
 #include "replica/server/core.h"
 #include "replica/tree/tree_walk.h"
@@ -51,6 +52,8 @@ static void note_sessions(struct snap_sender *s) {
     s->session_ids = mem_alloc(ss->count * sizeof *s->session_ids);
     for (const struct session *at = ss->all; at; at = at->next)
         s->session_ids[s->session_count++] = at->id;
+    if (MUTANT(SNAPSHOT_WITHOUT_SESSIONS))
+        s->session_count = 0;
 }
 
 static void put_session(struct snap_sender *s, const struct session *session) {

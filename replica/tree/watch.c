@@ -6,6 +6,7 @@
 
 #include "common/check.h"
 #include "common/mem.h"
+#include "common/mutant.h"
 #include "replica/tree/htab.h"
 
 #include <string.h>
@@ -214,6 +215,10 @@ void watch_fire(struct watch_table *w, enum zk_event event, struct slice path, w
     while ((x = next_to_fire(p, event))) {
         conn_id_t conn = x->watcher->conn;
         enum watch_kind other = x->link.aux == WATCH_DATA ? WATCH_CHILD : WATCH_DATA;
+        if (MUTANT(WATCH_STAYS)) {
+            fn(ctx, conn, event, path);
+            break;
+        }
         take_away(w, x);
         if (fires(event, other)) {
             /* The same watcher's other watch has been heard with this one. */

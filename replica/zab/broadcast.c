@@ -79,8 +79,13 @@ static void establish(struct zab *z) {
  * themselves, only together with this epoch's first (their leader's quorum is not this one's). */
 void broadcast_acked(struct zab *z) {
     if (!z->observer)
-        z->acked[z->config.self] = z->history.durable;
+        z->acked[z->config.self] =
+            MUTANT(LEADER_ACKS_UNDURABLE) ? z->history.last : z->history.durable;
     zxid_t acked = z->alone ? z->history.durable : quorum_acked(&z->config.quorum, z->acked);
+    if (MUTANT(COMMIT_WITH_MINORITY))
+        acked = z->history.durable;
+    if (MUTANT(SERVE_BEFORE_QUORUM) && z->lead_phase == LEAD_SYNC)
+        establish(z);
     if (z->epoch_start == 0 || acked < z->epoch_start)
         return;
     if (acked > z->history.committed) {
@@ -272,6 +277,8 @@ static void markers_pass(struct zab *z) {
     uint64_t confirmed = confirmed_round(z);
     while (z->marker_count > 0) {
         const struct zab_marker_wait *m = marker_at(z, 0);
+        if (MUTANT(SYNC_WITHOUT_ROUND))
+            confirmed = UINT64_MAX;
         if (m->zxid > z->history.applied || m->round > confirmed)
             break;
         z->marker_passed = m->marker;
@@ -332,7 +339,8 @@ static bool retry_snapshots(struct zab *z) {
 }
 
 bool broadcast_settle(struct zab *z) {
-    if (z->serve_due && z->history.applied >= z->epoch_start) {
+    bool early = MUTANT(SERVE_BEFORE_QUORUM) && z->lead_phase == LEAD_BROADCAST;
+    if (z->serve_due && (early || z->history.applied >= z->epoch_start)) {
         z->serve_due = false;
         z->serving = true;
         out_push(z, ZAB_SERVE)->epoch = z->lead_epoch;

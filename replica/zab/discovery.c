@@ -1,6 +1,7 @@
 /* Discovery, phase 1 of Zab (DSN'11, section V-A): a quorum promises a new epoch to the prospective
  * leader, which learns that none of it has a more recent history. */
 #include "common/check.h"
+#include "common/mutant.h"
 #include "replica/zab/zab_state.h"
 
 /* ---- The leader ---- */
@@ -44,6 +45,8 @@ static void choose_epoch(struct zab *z) {
         if (l->state >= LEARNER_INFO && !l->observer && l->accepted > greatest)
             greatest = l->accepted;
     }
+    if (MUTANT(EPOCH_NOT_LATER))
+        greatest = zab_max(z->lead_epoch, zxid_epoch(z->history.last));
     if (greatest >= EPOCH_MAX) {
         zab_fatal(z, "the epochs are used up");
         return;
@@ -193,6 +196,8 @@ static bool epochs_make_sense(const struct zab_msg *m) {
 static void compare(struct zab *z, struct learner *l, const struct zab_msg *m) {
     l->last = m->epoch_count > 0 ? m->epochs[0] : 0;
     l->common = history_common(&z->history, m->epochs, m->epoch_count);
+    if (MUTANT(DIFF_BY_RANGE) && l->common != 0)
+        l->common = zab_min(l->last, z->history.last);
     l->foreign = l->common == 0;
     l->snap_needed = l->common;
     /* The list was too long for the message: what they share may lie before it. */
@@ -224,7 +229,7 @@ void discovery_promised(struct zab *z, struct learner *l, const struct zab_msg *
         return;
     }
     /* l.1.2: the leader's history is the most recent of the quorum's, or another has to lead. */
-    if (l->counted && !l->observer && first && l->last > z->history.last) {
+    if (l->counted && !l->observer && first && l->last > z->history.last && !MUTANT(OLDER_LEADER)) {
         zab_look(z, "a follower has a more recent history");
         return;
     }
@@ -235,6 +240,11 @@ void discovery_promised(struct zab *z, struct learner *l, const struct zab_msg *
 void discovery_roll(struct zab *z) {
     z->rolling = true;
     z->progress_ms = z->now_ms;
+    if (MUTANT(ROLL_WITHOUT_PROMISES)) {
+        z->accepted = ++z->lead_epoch;
+        append_epoch(z, false);
+        return;
+    }
     choose_epoch(z);
 }
 
@@ -259,6 +269,10 @@ void discovery_follow(struct zab *z) {
 void discovery_promise(struct zab *z) {
     if (z->promise == 0)
         return;
+    if (MUTANT(PROMISE_NOT_DURABLE) && z->promise > z->accepted) {
+        z->accepted = z->promise;
+        z->promise_is_new = true;
+    }
     if (z->promise > z->accepted) {
         z->promise_is_new = true;
         if (z->saving == 0)
@@ -267,7 +281,7 @@ void discovery_promise(struct zab *z) {
     }
     struct zab_out *o = out_send(z, z->leader, ZM_ACKEPOCH);
     o->epoch = z->promise;
-    o->counted = z->promise_is_new;
+    o->counted = z->promise_is_new || MUTANT(PROMISE_COUNTED_TWICE);
     o->blank = zab_blank(z);
     z->lead_epoch = z->promise;
     z->promise = 0;

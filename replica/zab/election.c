@@ -1,15 +1,20 @@
 /* Looking for a leader: Zab's phase 0 (DSN'11 leaves it open; docs/zab.md, "Looking"). It need not
  * be right, only quick: discovery makes sure that nothing is lost. */
 #include "common/check.h"
+#include "common/mutant.h"
 #include "replica/zab/zab_state.h"
 
 /* Z1: (currentEpoch, last zxid, server id); the epoch is in the zxid. */
 static bool better(zxid_t zxid, uint8_t id, zxid_t than_zxid, uint8_t than_id) {
+    if (MUTANT(OLDER_LEADER))
+        return id > than_id;
     return zxid != than_zxid ? zxid > than_zxid : id > than_id;
 }
 
 /* R3, S7: a vote says what is on disk, so nothing may be on its way there. */
 static bool drained(const struct zab *z) {
+    if (MUTANT(VOTE_UNDURABLE))
+        return !z->truncating && !z->installing && z->saving == 0;
     return z->history.durable == z->history.last && !z->truncating && !z->installing &&
            z->saving == 0;
 }

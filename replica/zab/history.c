@@ -2,6 +2,7 @@
 
 #include "common/check.h"
 #include "common/mem.h"
+#include "common/mutant.h"
 
 #define RING_CAP_MIN 64u
 
@@ -28,6 +29,8 @@ void history_close(struct history *h) {
 }
 
 bool history_follows(const struct history *h, enum zab_record_kind kind, zxid_t zxid) {
+    if (MUTANT(SKIP_BEHIND_DISK) && h->last != 0 && zxid > h->last)
+        return true;
     if (kind == ZAB_EPOCH)
         return zxid_counter(zxid) == 0 && zxid > 0 && zxid_epoch(zxid) > zxid_epoch(h->last);
     return kind == ZAB_TXN && h->last != 0 && zxid_counter(zxid) != 0 && zxid == h->last + 1;
@@ -109,7 +112,7 @@ bool history_apply(struct history *h, struct history_record *ret_record) {
     if (h->applied_count == h->count)
         return false;
     struct history_record r = *at(h, h->applied_count);
-    if (r.zxid > h->committed || r.zxid > h->durable)
+    if (r.zxid > h->committed || (r.zxid > h->durable && !MUTANT(APPLY_BEFORE_DURABLE)))
         return false;
     blob_ref(r.payload);
     uint64_t cost = history_cost(r.payload);

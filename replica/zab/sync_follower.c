@@ -93,10 +93,10 @@ void sync_follow_end(struct zab *z, const struct zab_msg *m) {
     z->follow_phase = FOLLOW_INSTALLING;
     z->installing = true;
     z->snap_begun = m->zxid;
-    z->snap_ended = m->ended;
+    z->snap_ended = MUTANT(SNAPSHOT_IS_EXACT) ? m->zxid : m->ended;
     struct zab_out *o = out_push(z, ZAB_SNAP_END);
     o->zxid = m->zxid;
-    o->ended = m->ended;
+    o->ended = z->snap_ended;
 }
 
 void zab_snap_installed(struct zab *z) {
@@ -118,6 +118,8 @@ void sync_follow_record(struct zab *z, const struct zab_msg *m) {
         sync_follow_broken(z, "a record that does not follow the last one");
         return;
     }
+    if (MUTANT(ROLL_WITHOUT_PROMISES) && zxid_epoch(m->zxid) > z->accepted)
+        z->accepted = zxid_epoch(m->zxid);
     if (zxid_epoch(m->zxid) > z->accepted) {
         sync_follow_broken(z, "a record of an epoch that was not promised");
         return;
@@ -189,7 +191,12 @@ void sync_follow_leave(struct zab *z) {
 }
 
 bool sync_follow_settle(struct zab *z) {
-    if (z->uptodate && !z->serving && z->history.applied >= z->uptodate_zxid) {
+    bool applied = z->history.applied >= z->uptodate_zxid || MUTANT(SERVE_BEFORE_APPLIED);
+    bool early = MUTANT(SERVE_BEFORE_UPTODATE) && z->role != ZAB_LOOKING &&
+                 z->follow_phase == FOLLOW_STREAMING;
+    if (early && !z->uptodate)
+        z->uptodate_epoch = z->lead_epoch;
+    if ((z->uptodate || early) && !z->serving && (applied || early)) {
         z->serving = true;
         out_push(z, ZAB_SERVE)->epoch = z->uptodate_epoch;
         return true;

@@ -52,8 +52,8 @@ void sync_learner(struct zab *z, struct learner *l) {
         sync_blank(z, l);
     else if (lacks && z->history.applied > 0)
         begin_snapshot(z, l);
-    else if (l->common == l->last)
-        send_sync(z, l, ZAB_SYNC_DIFF, l->common);
+    else if (l->common == l->last || MUTANT(SKIP_TRUNC))
+        send_sync(z, l, ZAB_SYNC_DIFF, l->last);
     else
         send_sync(z, l, ZAB_SYNC_TRUNC, l->common);
 }
@@ -85,7 +85,7 @@ static void send_record(struct zab *z, struct learner *l, zxid_t zxid, struct bl
 
 /* An observer gets what is committed, and nothing else. */
 static zxid_t send_limit(const struct zab *z, const struct learner *l) {
-    return l->observer ? z->history.committed : z->history.last;
+    return l->observer && !MUTANT(OBSERVER_UNCOMMITTED) ? z->history.committed : z->history.last;
 }
 
 static bool window_is_open(const struct zab *z, const struct learner *l) {
@@ -114,6 +114,8 @@ void sync_pump(struct zab *z, struct learner *l) {
     }
     for (; index < z->history.count && window_is_open(z, l); index++) {
         const struct history_record *r = history_at(&z->history, index);
+        if (MUTANT(NEWLEADER_BEFORE_HISTORY) && r->zxid < z->epoch_start)
+            continue;
         if (r->zxid > limit)
             break;
         send_record(z, l, r->zxid, blob_ref(r->payload));
@@ -156,6 +158,8 @@ void zab_log_range(struct zab *z, uint8_t peer, zxid_t after, const struct zab_r
         after = r->zxid;
         l->read_after = after;
     }
+    if (MUTANT(SKIP_BEHIND_DISK) && count > 0 && l->sent + 1 < z->history.last)
+        l->sent++;
     sync_pump(z, l);
     zab_advance(z);
 }
