@@ -46,10 +46,10 @@ struct check_host {
     struct check_deferred *deferred; /* applied while it started, and new to the history */
     size_t deferred_count, deferred_cap;
     /* What it applied */
-    size_t next;        /* in the history */
-    zxid_t applied;     /* 0 nothing */
-    zxid_t exact_from;  /* before, a fuzzy snapshot makes the tree no exact one */
-    zxid_t digest_due;  /* this was handed to the tree and not compared yet */
+    size_t next;                    /* in the history */
+    zxid_t applied;                 /* 0 nothing */
+    zxid_t exact_from;              /* before, a fuzzy snapshot makes the tree no exact one */
+    zxid_t digest_due;              /* this was handed to the tree and not compared yet */
     zxid_t asked_base, asked_ended; /* ZAB_SNAP_END's */
     /* Who was heard: the time of sending of the last message from each */
     int64_t heard_us[SIM_HOSTS_MAX];
@@ -102,7 +102,7 @@ void check_applied(struct sim_host *m);
 /* The start is over: what it applied counts. */
 void check_deferred_apply(struct sim_host *m);
 zxid_t check_committed(const struct check *k); /* the last that anybody applied */
-uint64_t check_commits(const struct check *k);  /* how many */
+uint64_t check_commits(const struct check *k); /* how many */
 /* NULL: nobody has committed it. */
 struct check_entry;
 const struct check_record *check_entry_at(const struct check *k, zxid_t zxid);

@@ -147,7 +147,8 @@ static void model_txn(struct world *w, struct check_entry *e, struct slice paylo
         model_write(w, e, t);
         break;
     case TXN_CLOSE_SESSION:
-        if (check_session_alive(w->check, t->session_id) && !model_close_session(w->check->model, t))
+        if (check_session_alive(w->check, t->session_id) &&
+            !model_close_session(w->check->model, t))
             world_fail(w, "the end of session %llx leaves other ephemerals than its own",
                        (unsigned long long)t->session_id);
         check_session_txn(w, t);
@@ -203,8 +204,7 @@ static void defer(struct check_host *h, const struct zab_output *o, const struct
         h->deferred_cap = h->deferred_cap ? 2 * h->deferred_cap : 16;
         h->deferred = mem_realloc(h->deferred, h->deferred_cap * sizeof *h->deferred);
     }
-    h->deferred[h->deferred_count++] =
-        (struct check_deferred){o->kind, *r, blob_ref(o->payload)};
+    h->deferred[h->deferred_count++] = (struct check_deferred){o->kind, *r, blob_ref(o->payload)};
 }
 
 void check_deferred_apply(struct sim_host *m) {
@@ -301,7 +301,9 @@ static void leads(struct sim_host *m, uint32_t epoch) {
 
 static void serves(struct sim_host *m, uint32_t epoch) {
     SAY(m->w, "%u serves in epoch %u, as %s", m->id, epoch,
-        m->role == ZAB_LEADING ? "leader" : m->role == ZAB_FOLLOWING ? "follower" : "observer");
+        m->role == ZAB_LEADING     ? "leader"
+        : m->role == ZAB_FOLLOWING ? "follower"
+                                   : "observer");
     if (m->check.applied < zxid_make(epoch, 0))
         world_fail(m->w, "server %u serves in epoch %u and has applied only %u.%u", m->id, epoch,
                    zxid_epoch(m->check.applied), zxid_counter(m->check.applied));

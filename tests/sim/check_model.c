@@ -54,7 +54,8 @@ static uint32_t bucket_of(struct slice path) {
 }
 
 uint32_t model_find(const struct model *m, struct slice path) {
-    for (uint32_t i = m->buckets[bucket_of(path)]; i != MODEL_NO_PATH; i = m->paths[i].next_in_bucket)
+    for (uint32_t i = m->buckets[bucket_of(path)]; i != MODEL_NO_PATH;
+         i = m->paths[i].next_in_bucket)
         if (slice_equal_str(path, m->paths[i].name))
             return i;
     return MODEL_NO_PATH;
@@ -210,8 +211,7 @@ static int32_t do_create(struct model *m, const struct proto_create_request *req
     if (up_is_ephemeral)
         return ZK_NOCHILDRENFOREPHEMERALS;
     child_came_or_went(m, parent, 1, by->zxid);
-    bool ephemeral =
-        req->flags == CREATE_EPHEMERAL || req->flags == CREATE_EPHEMERAL_SEQUENTIAL;
+    bool ephemeral = req->flags == CREATE_EPHEMERAL || req->flags == CREATE_EPHEMERAL_SEQUENTIAL;
     *push(m, path, by->zxid) = (struct model_version){.at = by->zxid,
                                                       .exists = true,
                                                       .data = req->data,

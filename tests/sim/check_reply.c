@@ -120,8 +120,8 @@ static void check_read_body(struct sim_client *c, const struct sim_op *op, uint3
         wrong(c, op, zxid, "stat");
 }
 
-static void set_watch(struct sim_client *c, const struct sim_op *op, struct slice path,
-                      zxid_t zxid, int32_t err) {
+static void set_watch(struct sim_client *c, const struct sim_op *op, struct slice path, zxid_t zxid,
+                      int32_t err) {
     if (err == ZK_OK)
         check_watch_set(c, path,
                         op->opcode == OP_GET_DATA || op->opcode == OP_EXISTS ? WATCHED_DATA
@@ -137,8 +137,9 @@ static void check_own_order(struct sim_client *c, const struct sim_op *op, zxid_
         const struct sim_op *later = c->ops[i];
         if (later->committed != 0 && later->committed <= zxid && later->life == op->life &&
             later->sent_session == op->sent_session && later->sent_xid > op->xid)
-            world_fail(c->w, "client %u: operation %llu is answered at %u.%u, behind its own later "
-                             "operation %llu",
+            world_fail(c->w,
+                       "client %u: operation %llu is answered at %u.%u, behind its own later "
+                       "operation %llu",
                        c->index, (unsigned long long)op->token, zxid_epoch(zxid),
                        zxid_counter(zxid), (unsigned long long)later->token);
     }

@@ -167,8 +167,8 @@ void check_session_heard(struct sim_client *c, struct sim_wire *wire, session_id
     }
     const struct check_session *s = mine != 0 ? check_session_find(w->check, mine) : NULL;
     if (mine == 0 || (s && !s->closed && !s->close_proposed && !s->client_closes))
-        world_fail(w, "server %u refuses session %llx of client %u, which lives",
-                   wire->member + 1, (unsigned long long)mine, c->index);
+        world_fail(w, "server %u refuses session %llx of client %u, which lives", wire->member + 1,
+                   (unsigned long long)mine, c->index);
 }
 
 void check_intruder(struct world *w, struct sim_wire *wire, struct slice bytes) {

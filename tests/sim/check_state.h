@@ -25,7 +25,7 @@ struct check_session {
         int64_t at_us;
         uint32_t host;
         int64_t serving_us; /* since when that host served without a break */
-    } contacts[CONTACTS]; /* a ring */
+    } contacts[CONTACTS];   /* a ring */
     uint32_t contact_count;
 };
 

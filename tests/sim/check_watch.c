@@ -77,8 +77,8 @@ void check_watch_reply(struct sim_client *c, zxid_t zxid) {
         zxid_t change = model_change(m, x->path, x->kind, x->since);
         if (change != 0 && change <= zxid)
             world_fail(c->w, "client %u is shown %u.%u and has not heard that %s changed at %u.%u",
-                       c->index, zxid_epoch(zxid), zxid_counter(zxid),
-                       model_path(m, x->path)->name, zxid_epoch(change), zxid_counter(change));
+                       c->index, zxid_epoch(zxid), zxid_counter(zxid), model_path(m, x->path)->name,
+                       zxid_epoch(change), zxid_counter(change));
     }
 }
 

@@ -2,14 +2,13 @@
  * connections, clients on the real client session, faults, and the oracles that look at all of it.
  * Everything follows from one seed (docs/simulator.md).
  *
- *   sim_main     options, seeds, output         check_history  what is committed, everywhere the same
- *   sim_world    time and dispatch, phases      check_log      what each disk owes
- *   sim_host     one member behind env.h        check_model    an own small tree, every version of it
- *   sim_pipe     FIFO bytes with delays         check_reply    what clients were told
- *   sim_link     members to members             check_watch    events
- *   sim_wire     clients to members             check_session  sessions and their expiry
- *   sim_client   the clients' work              sim_hooks      where the core is listened to
- *   sim_plan     what a seed draws              sim_fault      what goes wrong
+ *   sim_main     options, seeds, output         check_history  what is committed, everywhere the
+ * same sim_world    time and dispatch, phases      check_log      what each disk owes sim_host one
+ * member behind env.h        check_model    an own small tree, every version of it sim_pipe FIFO
+ * bytes with delays         check_reply    what clients were told sim_link     members to members
+ * check_watch    events sim_wire     clients to members             check_session  sessions and
+ * their expiry sim_client   the clients' work              sim_hooks      where the core is
+ * listened to sim_plan     what a seed draws              sim_fault      what goes wrong
  */
 #ifndef ZKFS_TESTS_SIM_SIM_H
 #define ZKFS_TESTS_SIM_SIM_H
@@ -67,14 +66,14 @@ struct sim_host {
     int sync_result;
     bool flush_queued;
     int64_t frozen_us; /* it stands still until then */
-    bool dying; /* inside one of its calls; reaped behind it */
+    bool dying;        /* inside one of its calls; reaped behind it */
     enum sim_crash dying_how;
     bool stopped; /* it asked for its end */
     char stop_why[256];
-    bool refused;  /* it does not start any more: its disk is rotten */
-    bool excused;     /* a disk fault was armed: it may stop */
-    bool rotten;      /* bits were flipped: it may refuse to start */
-    bool wiped;       /* lost its disk at some time */
+    bool refused;            /* it does not start any more: its disk is rotten */
+    bool excused;            /* a disk fault was armed: it may stop */
+    bool rotten;             /* bits were flipped: it may refuse to start */
+    bool wiped;              /* lost its disk at some time */
     uint32_t crash_nth_call; /* armed: the power goes at this file call of the next sync */
     int64_t timer_us, timer_armed_us;
     int64_t mono_offset_us, wall_offset_ms;
@@ -86,11 +85,11 @@ struct sim_host {
 };
 
 struct sim_link {
-    uint8_t a, b;       /* member indexes, a < b */
+    uint8_t a, b;            /* member indexes, a < b */
     struct sim_pipe pipe[2]; /* to b, to a */
-    bool open[2];       /* what b, a were told */
-    bool fresh[2];      /* and that of this generation */
-    bool up;            /* this generation is not broken */
+    bool open[2];            /* what b, a were told */
+    bool fresh[2];           /* and that of this generation */
+    bool up;                 /* this generation is not broken */
     bool try_queued;
 };
 
@@ -98,14 +97,14 @@ struct sim_wire {
     conn_id_t id;
     uint32_t client; /* or SIM_INTRUDER */
     uint32_t member;
-    uint64_t life;               /* of the member */
-    struct sim_pipe to, from;    /* the member, the client */
-    session_id_t session; /* that its server has answered it with */
+    uint64_t life;            /* of the member */
+    struct sim_pipe to, from; /* the member, the client */
+    session_id_t session;     /* that its server has answered it with */
     bool server_open, client_open;
     bool paused;
-    bool connected; /* the client was told */
+    bool connected;                 /* the client was told */
     bool server_answered, answered; /* with a ConnectResponse: sent, and come */
-    bool set_watches; /* sent and not answered */
+    bool set_watches;               /* sent and not answered */
 };
 
 struct world {
@@ -116,7 +115,7 @@ struct world {
     uint64_t steps;
     uint64_t trace; /* hash of everything that happened */
     bool verbose;
-    bool healing;    /* the second phase: no new faults, progress is demanded */
+    bool healing; /* the second phase: no new faults, progress is demanded */
     int64_t heal_us;
     bool hopeless; /* too many disks are gone: no progress is demanded */
     bool done;
@@ -128,9 +127,9 @@ struct world {
     struct sim_link links[SIM_HOSTS_MAX * (SIM_HOSTS_MAX - 1) / 2];
     uint32_t link_count;
     uint32_t blocked[SIM_HOSTS_MAX][SIM_HOSTS_MAX]; /* by faults: from, to */
-    int64_t slow_us[SIM_HOSTS_MAX];                   /* added to what it sends and gets */
+    int64_t slow_us[SIM_HOSTS_MAX];                 /* added to what it sends and gets */
     int64_t slow_disk_us[SIM_HOSTS_MAX];
-    uint32_t faults_waiting; /* for a moment */
+    uint32_t faults_waiting;                      /* for a moment */
     uint32_t cut[SIM_CLIENTS_MAX][SIM_HOSTS_MAX]; /* client from member */
     struct sim_wire **wires;
     size_t wire_count, wire_cap;

@@ -158,8 +158,8 @@ static void answered(struct sim_client *c, const struct client_update *u) {
     while (c->first_open < c->op_count && c->ops[c->first_open]->done)
         c->first_open++;
     world_trace(c->w, op->token, (uint64_t)(int64_t)u->err);
-    SAY(c->w, "client %u: operation %llu is answered: %d", c->index,
-        (unsigned long long)op->token, u->err);
+    SAY(c->w, "client %u: operation %llu is answered: %d", c->index, (unsigned long long)op->token,
+        u->err);
     check_client_answered(c, op);
 }
 
@@ -275,8 +275,9 @@ static void issue(struct sim_client *c, bool demanded) {
     c->open_count++;
     SAY(w, "client %u: operation %llu is %s", c->index, (unsigned long long)op->token,
         opcode_find(op->opcode)->name);
-    int64_t deadline_ms =
-        !demanded && prng_chance(&w->work, 1, 8) ? w->now_us / MS + prng_range(&w->work, 5, 800) : 0;
+    int64_t deadline_ms = !demanded && prng_chance(&w->work, 1, 8)
+                              ? w->now_us / MS + prng_range(&w->work, 5, 800)
+                              : 0;
     feed(c, (struct client_event){.type = CE_REQUEST,
                                   .token = op->token,
                                   .opcode = op->opcode,

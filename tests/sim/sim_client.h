@@ -14,7 +14,7 @@ struct sim_op {
     int32_t opcode;
     struct buf record; /* as sent, without header */
     bool watch;
-    int32_t xid; /* the last it was sent with; 0: it waits */
+    int32_t xid;               /* the last it was sent with; 0: it waits */
     session_id_t sent_session; /* of a write: in which it was sent, once, */
     int32_t sent_xid;          /* and with which number */
     uint32_t life;             /* of the client */
@@ -22,8 +22,8 @@ struct sim_op {
     zxid_t floor; /* acknowledged to anybody before it was issued */
     bool done;    /* answered to its caller */
     int32_t err;
-    bool seen;       /* a reply of a server was checked */
-    zxid_t committed; /* a write: where it stands in the history; 0 nowhere yet */
+    bool seen;                    /* a reply of a server was checked */
+    zxid_t committed;             /* a write: where it stands in the history; 0 nowhere yet */
     struct check_result *results; /* of a write that did something; one per operation of it */
     uint32_t result_count;
     bool demanded; /* in the second phase: it has to be answered well */
@@ -57,7 +57,7 @@ void clients_close(struct world *w);
 /* Something from the connection that it has. */
 void client_hear(struct sim_client *c, struct sim_wire *wire, const struct sim_item *item);
 void client_timer(struct sim_client *c, uint64_t gen);
-void client_work(struct sim_client *c); /* SE_CLIENT_OP */
+void client_work(struct sim_client *c);   /* SE_CLIENT_OP */
 void client_demand(struct sim_client *c); /* the second phase begins */
 bool client_is_content(const struct sim_client *c);
 struct sim_op *client_op_of_xid(struct sim_client *c, int32_t xid);

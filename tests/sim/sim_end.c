@@ -58,12 +58,14 @@ void end_describe(struct world *w, char *text, size_t n) {
     for (uint32_t i = 0; i < w->host_count && at > 0 && (size_t)at < n; i++) {
         const struct sim_host *m = &w->hosts[i];
         at += snprintf(text + at, n - (size_t)at, " %u:%s%s%u.%u", m->id,
-                       m->held_down ? "held down " : m->refused ? "refused " : "",
-                       !m->member                     ? "down "
-                       : m->role == ZAB_LOOKING       ? "looking "
-                       : m->serving                   ? "serving "
-                       : m->role == ZAB_LEADING       ? "leading "
-                                                      : "following ",
+                       m->held_down ? "held down "
+                       : m->refused ? "refused "
+                                    : "",
+                       !m->member               ? "down "
+                       : m->role == ZAB_LOOKING ? "looking "
+                       : m->serving             ? "serving "
+                       : m->role == ZAB_LEADING ? "leading "
+                                                : "following ",
                        zxid_epoch(m->check.applied), zxid_counter(m->check.applied));
     }
     for (uint32_t i = 0; i < w->plan.clients && at > 0 && (size_t)at < n; i++) {

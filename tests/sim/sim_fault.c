@@ -10,12 +10,22 @@
 
 #define SIM_DIR "log"
 
-static const char *const names[FAULT_TYPES] = {"crash",      "power cut in a sync", "disk error",
-                                               "rot",        "loss of the disk",    "partition",
-                                               "is not heard", "does not hear",     "links break",
-                                               "slow links", "slow disk",           "freeze",
-                                               "client cut off", "connection breaks",
-                                               "wall clock jumps", "intruder"};
+static const char *const names[FAULT_TYPES] = {"crash",
+                                               "power cut in a sync",
+                                               "disk error",
+                                               "rot",
+                                               "loss of the disk",
+                                               "partition",
+                                               "is not heard",
+                                               "does not hear",
+                                               "links break",
+                                               "slow links",
+                                               "slow disk",
+                                               "freeze",
+                                               "client cut off",
+                                               "connection breaks",
+                                               "wall clock jumps",
+                                               "intruder"};
 
 void faults_push(struct world *w) {
     for (uint32_t i = 0; i < w->plan.fault_count; i++)

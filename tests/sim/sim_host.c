@@ -183,22 +183,21 @@ void host_close(struct sim_host *m) {
 
 static struct member_config host_config(const struct sim_host *m) {
     const struct sim_plan *p = &m->w->plan;
-    return (struct member_config){
-        .replica = {.server_id = m->id,
-                    .ensemble = {m->w->servers, m->w->host_count},
-                    .heartbeat_ms = p->heartbeat_ms,
-                    .silence_ms = p->silence_ms,
-                    .init_ms = p->init_ms,
-                    .leader_serves = true,
-                    .tick_ms = 100,
-                    .min_session_timeout_ms = 200,
-                    .max_session_timeout_ms = 20000,
-                    .max_frame_bytes = JUTE_MAXBUFFER_DEFAULT,
-                    .max_outstanding = 1000,
-                    .version = "sim",
-                    .data_dir = SIM_DIR,
-                    .data_log_dir = SIM_DIR},
-        .wal = {.dir = SIM_DIR, .segment_bytes = p->segment_bytes}};
+    return (struct member_config){.replica = {.server_id = m->id,
+                                              .ensemble = {m->w->servers, m->w->host_count},
+                                              .heartbeat_ms = p->heartbeat_ms,
+                                              .silence_ms = p->silence_ms,
+                                              .init_ms = p->init_ms,
+                                              .leader_serves = true,
+                                              .tick_ms = 100,
+                                              .min_session_timeout_ms = 200,
+                                              .max_session_timeout_ms = 20000,
+                                              .max_frame_bytes = JUTE_MAXBUFFER_DEFAULT,
+                                              .max_outstanding = 1000,
+                                              .version = "sim",
+                                              .data_dir = SIM_DIR,
+                                              .data_log_dir = SIM_DIR},
+                                  .wal = {.dir = SIM_DIR, .segment_bytes = p->segment_bytes}};
 }
 
 static void start_failed(struct sim_host *m, int err, const struct buf *why) {

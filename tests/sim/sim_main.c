@@ -177,8 +177,7 @@ static int run_file(const struct options *opt, struct totals *t) {
 static void run_seeds(const struct options *opt, struct totals *t) {
     for (uint64_t i = 0; i < opt->seeds; i++) {
         /* Every profile comes as often as the others. */
-        int profile = opt->profile >= 0 || opt->one ? opt->profile
-                                                    : (int)(i % sim_profile_count());
+        int profile = opt->profile >= 0 || opt->one ? opt->profile : (int)(i % sim_profile_count());
         if (!one_seed(opt, opt->base + i, profile, t) && opt->expect_failure)
             return;
     }

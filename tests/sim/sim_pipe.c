@@ -8,10 +8,8 @@ void pipe_put(struct sim_pipe *p, enum sim_item_type type, struct slice bytes, i
               int64_t delay_us) {
     size_t n = bytes.len > 0 ? (size_t)bytes.len : 0;
     struct sim_item *i = mem_alloc(sizeof *i + n);
-    *i = (struct sim_item){.at_us = now_us + delay_us,
-                           .sent_us = now_us,
-                           .type = type,
-                           .len = (int32_t)n};
+    *i = (struct sim_item){
+        .at_us = now_us + delay_us, .sent_us = now_us, .type = type, .len = (int32_t)n};
     if (n > 0)
         memcpy(i->bytes, bytes.p, n);
     if (i->at_us < p->last_us)

@@ -6,7 +6,7 @@
 #include "common/types.h"
 
 enum sim_item_type {
-    ITEM_UP,    /* the connection is there */
+    ITEM_UP, /* the connection is there */
     ITEM_BYTES,
     ITEM_DOWN, /* and gone */
 };
@@ -21,7 +21,7 @@ struct sim_item {
 
 struct sim_pipe {
     struct sim_item *first, *last;
-    uint64_t gen;       /* goes up when it is emptied: what was scheduled is stale */
+    uint64_t gen; /* goes up when it is emptied: what was scheduled is stale */
     bool scheduled;
     int64_t last_us; /* arrival of the last: nothing overtakes */
     size_t bytes;

@@ -13,9 +13,7 @@ static struct sim_fault *add(struct sim_plan *plan, struct prng *p, enum sim_fau
     f->until_us = f->at_us + prng_range(p, 10 * MS, 900 * MS);
     uint32_t hosts = plan->voters + plan->observers;
     uint64_t who = prng_below(p, 4);
-    f->host = who == 0   ? HOST_LEADER
-              : who == 1 ? HOST_FOLLOWER
-                         : (uint32_t)prng_below(p, hosts);
+    f->host = who == 0 ? HOST_LEADER : who == 1 ? HOST_FOLLOWER : (uint32_t)prng_below(p, hosts);
     return f;
 }
 
@@ -47,7 +45,7 @@ static void add_cut_in_sync(struct sim_plan *plan, struct prng *p) {
 
 static void add_partition(struct sim_plan *plan, struct prng *p) {
     static const enum sim_fault_type types[] = {FAULT_PARTITION, FAULT_PARTITION, FAULT_ONE_WAY,
-                                                FAULT_DEAF,      FAULT_LINK_BREAK};
+                                                FAULT_DEAF, FAULT_LINK_BREAK};
     struct sim_fault *f = add(plan, p, types[prng_below(p, 5)]);
     f->arg = (uint32_t)prng_next(p);
     if (prng_chance(p, 1, 3))
@@ -192,9 +190,9 @@ static void draw_chaos(struct sim_plan *plan, struct prng *p) {
         (void)add(plan, p, prng_chance(p, 1, 2) ? FAULT_WIPE : FAULT_ROT);
 }
 
-const char *const sim_profiles[] = {"calm",    "crashes",  "writes",  "partitions",
-                                    "sync",    "disk",     "absence", "rolling",
-                                    "rollover", "windows", "slow",    "sessions", "chaos"};
+const char *const sim_profiles[] = {"calm", "crashes",  "writes",  "partitions", "sync",
+                                    "disk", "absence",  "rolling", "rollover",   "windows",
+                                    "slow", "sessions", "chaos"};
 static draw_fn *const draw_fns[] = {draw_calm,     draw_crashes, draw_writes,  draw_partitions,
                                     draw_sync,     draw_disk,    draw_absence, draw_rolling,
                                     draw_rollover, draw_windows, draw_slow,    draw_sessions,

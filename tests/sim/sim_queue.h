@@ -1,5 +1,5 @@
-/* What will happen, in virtual time: a heap of small events. Those of one moment happen in the order
- * in which they were pushed. */
+/* What will happen, in virtual time: a heap of small events. Those of one moment happen in the
+ * order in which they were pushed. */
 #ifndef ZKFS_TESTS_SIM_QUEUE_H
 #define ZKFS_TESTS_SIM_QUEUE_H
 

@@ -6,9 +6,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-static void stamp(const struct world *w) {
-    printf("%10.3f ", (double)w->now_us / MS);
-}
+static void stamp(const struct world *w) { printf("%10.3f ", (double)w->now_us / MS); }
 
 void world_say(struct world *w, const char *fmt, ...) {
     stamp(w);
@@ -43,12 +41,9 @@ static void say_app(const struct zab_msg *m) {
     struct app_memory *memory = NULL;
     if (!m->payload || !app_decode(blob_slice(m->payload), &app, &memory))
         return;
-    static const char *const names[APP_TYPE_END] = {[APP_REQUEST] = "request",
-                                                    [APP_TOUCH] = "touch",
-                                                    [APP_REVALIDATE] = "revalidate",
-                                                    [APP_REVALIDATED] = "revalidated",
-                                                    [APP_SYNC] = "sync",
-                                                    [APP_SYNCED] = "synced"};
+    static const char *const names[APP_TYPE_END] = {
+        [APP_REQUEST] = "request",         [APP_TOUCH] = "touch", [APP_REVALIDATE] = "revalidate",
+        [APP_REVALIDATED] = "revalidated", [APP_SYNC] = "sync",   [APP_SYNCED] = "synced"};
     const char *name = app.type < APP_TYPE_END ? names[app.type] : NULL;
     printf(" %s session=%llx cxid=%d tag=%llu ok=%d touches=%zu", name ? name : "?",
            (unsigned long long)app.session_id, app.cxid, (unsigned long long)app.tag, app.ok,
@@ -61,10 +56,9 @@ static void say_zab(const struct zab_msg *m) {
     if (m->type == ZM_VOTE) {
         static const char *const roles[] = {"looking", "following", "observing", "leading"};
         printf(" %s round=%llu for=%u at %u.%u epoch=%u%s%s%s", roles[m->vote.role & 3],
-               (unsigned long long)m->vote.round, m->vote.leader,
-               zxid_epoch(m->vote.leader_zxid), zxid_counter(m->vote.leader_zxid), m->vote.epoch,
-               m->vote.blank ? " blank" : "", m->vote.leader_blank ? " leader-blank" : "",
-               m->vote.answer ? " answer" : "");
+               (unsigned long long)m->vote.round, m->vote.leader, zxid_epoch(m->vote.leader_zxid),
+               zxid_counter(m->vote.leader_zxid), m->vote.epoch, m->vote.blank ? " blank" : "",
+               m->vote.leader_blank ? " leader-blank" : "", m->vote.answer ? " answer" : "");
         return;
     }
     if (m->epoch != 0)

@@ -119,8 +119,11 @@ static void draw_sync(struct sim_op *op, const char *path) {
 static void draw_create(struct sim_client *c, struct sim_op *op, const char *path) {
     struct prng *p = &c->w->work;
     char name[PATH_BYTES];
-    static const int32_t modes[] = {CREATE_PERSISTENT, CREATE_PERSISTENT, CREATE_EPHEMERAL,
-                                    CREATE_EPHEMERAL,  CREATE_PERSISTENT_SEQUENTIAL,
+    static const int32_t modes[] = {CREATE_PERSISTENT,
+                                    CREATE_PERSISTENT,
+                                    CREATE_EPHEMERAL,
+                                    CREATE_EPHEMERAL,
+                                    CREATE_PERSISTENT_SEQUENTIAL,
                                     CREATE_EPHEMERAL_SEQUENTIAL};
     int32_t mode = modes[prng_below(p, 6)];
     snprintf(name, sizeof name, "%s", path);
