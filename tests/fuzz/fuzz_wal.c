@@ -1,9 +1,10 @@
-/* The log's recovery, over files in memory. An even first byte: the input describes a segment frame
- * by frame, and every checksum is made right, so that what lies behind them is reached. An odd one:
- * a real log is written, then damaged as the input says. */
+/* The store's recovery, over files in memory. An even first byte: the input describes a segment
+ * frame by frame, and every checksum is made right, so that what lies behind them is reached. An
+ * odd one: a real log is written, with a promise and perhaps behind a snapshot, then damaged as the
+ * input says. */
 #include "common/check.h"
 #include "common/mem.h"
-#include "replica/store/wal.h"
+#include "replica/store/store.h"
 #include "replica/store/wal_format.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/lib/mem_files.h"
@@ -20,7 +21,34 @@ struct history {
     zxid_t zxids[RECORDS_MAX];
     uint8_t first[RECORDS_MAX]; /* byte of the payload, 0 without one */
     size_t count;
+    uint32_t epoch; /* promised */
+    struct {
+        size_t bytes; /* of all pieces */
+        uint64_t sum;
+        zxid_t begun, ended;
+    } snapshot;
 };
+
+static void remember_epoch(void *ctx, uint32_t epoch) {
+    struct history *h = ctx;
+    h->epoch = epoch;
+}
+
+static bool remember_piece(void *ctx, struct slice piece) {
+    struct history *h = ctx;
+    for (int32_t i = 0; i < piece.len; i++)
+        h->snapshot.sum = h->snapshot.sum * 31 + piece.p[i];
+    h->snapshot.bytes += (size_t)piece.len;
+    return true;
+}
+
+static bool remember_end(void *ctx, zxid_t begun, zxid_t ended) {
+    struct history *h = ctx;
+    CHECK(h->count == 0);
+    h->snapshot.begun = begun;
+    h->snapshot.ended = ended;
+    return true;
+}
 
 static void remember(void *ctx, const struct log_record *r) {
     struct history *h = ctx;
@@ -31,11 +59,12 @@ static void remember(void *ctx, const struct log_record *r) {
     h->first[h->count++] = r->payload.len > 0 ? r->payload.p[0] : 0;
 }
 
-static int open_log(struct mem_files *files, struct history *h, struct wal **ret_wal) {
+static int open_log(struct mem_files *files, struct history *h, struct store **ret_store) {
     struct wal_config config = {.dir = DIR, .segment_bytes = 2048, .salt = 7};
     struct buf why = BUF_INIT;
-    h->count = 0;
-    int err = wal_open(mem_files_env(files), &config, remember, h, ret_wal, &why);
+    const struct store_reader reader = {h, remember_epoch, remember_piece, remember_end, remember};
+    *h = (struct history){.count = 0};
+    int err = store_open(mem_files_env(files), &config, &reader, ret_store, &why);
     CHECK(err <= 0);
     CHECK(err == 0 || why.len > 0);
     buf_close(&why);
@@ -51,14 +80,16 @@ static int recover(struct mem_files *files, struct history *h) {
         const uint8_t *bytes = mem_files_bytes(files, path, &before);
         copy = mem_dup(bytes, before);
     }
-    struct wal *w = NULL;
-    int err = open_log(files, h, &w);
+    struct store *s = NULL;
+    int err = open_log(files, h, &s);
     if (err == 0) {
-        wal_close(w);
+        store_close(s);
         struct history again;
-        CHECK(open_log(files, &again, &w) == 0);
-        wal_close(w);
+        CHECK(open_log(files, &again, &s) == 0);
+        store_close(s);
         CHECK(again.count == h->count);
+        CHECK(again.epoch == h->epoch);
+        CHECK(again.snapshot.sum == h->snapshot.sum);
     } else if (path) {
         size_t after = 0;
         const uint8_t *bytes = mem_files_bytes(files, path, &after);
@@ -138,12 +169,25 @@ static void described_segment(struct cursor *c, struct buf *b) {
     }
 }
 
+static zxid_t sync_store(struct store *s) {
+    struct store_done done;
+    store_sync_begin(s);
+    CHECK(store_sync_run(s) == 0);
+    store_sync_end(s, &done);
+    return done.log_zxid;
+}
+
 static void from_description(struct cursor *c, struct mem_files *files) {
     const struct env_files *env = mem_files_env(files);
     struct buf b = BUF_INIT;
     struct history h;
+    struct store *s = NULL;
     described_segment(c, &b);
-    CHECK(env->mkdir(env->ctx, DIR, 0700) == 0);
+    /* A log of this version has a promise beside it. */
+    CHECK(open_log(files, &h, &s) == 0);
+    store_save_epoch(s, 1);
+    sync_store(s);
+    store_close(s);
     int fd = env->open(env->ctx, DIR "/log.0000000100000000", O_CREAT | O_RDWR, 0600);
     CHECK(fd >= 0);
     CHECK(env->pwrite(env->ctx, fd, b.data, b.len, 0) == 0);
@@ -152,33 +196,53 @@ static void from_description(struct cursor *c, struct mem_files *files) {
     buf_close(&b);
 }
 
-/* A log of one epoch record and `n` others; a sync behind each where `batches` has a bit. */
-static void write_log(struct mem_files *files, uint8_t n, uint8_t batches, struct history *h) {
-    struct wal *w = NULL;
+static void write_snapshot(struct store *s, int pieces, struct history *h) {
+    uint8_t bytes[200];
+    store_snap_begin(s);
+    for (int i = 0; i < pieces; i++) {
+        memset(bytes, 'a' + i, sizeof bytes);
+        struct slice piece = {bytes, 1 + i * 60};
+        store_snap_chunk(s, piece);
+        CHECK(remember_piece(h, piece));
+    }
+    store_snap_end(s, EPOCH_1 - 1, EPOCH_1 + 3);
+    CHECK(remember_end(h, EPOCH_1 - 1, EPOCH_1 + 3));
+    CHECK(sync_store(s) == EPOCH_1 - 1);
+}
+
+/* A promise, perhaps a snapshot, a log of one epoch record and `n` others; a sync behind each where
+ * `batches` has a bit. */
+static void write_log(struct mem_files *files, uint8_t n, uint8_t batches, uint8_t pieces,
+                      struct history *h) {
+    struct store *s = NULL;
     uint8_t payload[300];
-    CHECK(open_log(files, h, &w) == 0);
+    CHECK(open_log(files, h, &s) == 0);
+    store_save_epoch(s, 1 + n);
+    h->epoch = 1 + n;
+    sync_store(s);
+    if (pieces > 0)
+        write_snapshot(s, pieces, h);
     for (int i = 0; i <= n; i++) {
         struct log_record r = {.kind = i ? LOG_TXN : LOG_EPOCH, .zxid = EPOCH_1 + i};
         memset(payload, i, sizeof payload);
         r.payload = i ? (struct slice){payload, (i * 37) % 300 + 1} : SLICE_NULL;
-        wal_append(w, &r);
+        r.committed = i % 3 ? EPOCH_1 + i - 1 : 0;
+        store_append(s, &r);
         remember(h, &r);
-        if (i < n && !(batches >> (i % 8) & 1))
-            continue;
-        wal_sync_begin(w);
-        CHECK(wal_sync_run(w) == 0);
-        CHECK(wal_sync_end(w) == r.zxid);
+        if (i == n || batches >> (i % 8) & 1)
+            CHECK(sync_store(s) == r.zxid);
     }
-    wal_close(w);
+    store_close(s);
 }
 
-/* Damages the last segment, or the one before it. Returns the number of bits that it flipped, or
- * 100 when it did worse. */
+/* Damages the last segment, or the one before it, or one of the other files. Returns the number of
+ * bits that it flipped, or 100 when it did worse. */
 static int damage(struct cursor *c, struct mem_files *files) {
     uint8_t choice = cursor_u8(c);
     uint64_t where = (uint64_t)cursor_u8(c) << 8;
     where |= cursor_u8(c);
-    char *path = mem_files_last(files, DIR, "log.", choice >> 7);
+    static const char *const names[] = {"log.", "log.", "epoch.", "snapshot"};
+    char *path = mem_files_last(files, DIR, names[(choice >> 4) % 4], choice >> 7);
     size_t size = 0;
     int harm = 100;
     if (!path)
@@ -209,8 +273,8 @@ static int damage(struct cursor *c, struct mem_files *files) {
 static void from_damage(struct cursor *c, struct mem_files *files) {
     struct history written = {0};
     struct history read = {0};
-    uint8_t n = cursor_u8(c) % 32;
-    write_log(files, n, cursor_u8(c), &written);
+    uint8_t choice = cursor_u8(c);
+    write_log(files, choice % 32, cursor_u8(c), choice >> 5 & 3, &written);
     int harm = 0;
     for (int i = 0; i < 8 && cursor_left(c) > 0; i++)
         harm += damage(c, files);
@@ -222,6 +286,11 @@ static void from_damage(struct cursor *c, struct mem_files *files) {
     CHECK(memcmp(read.zxids, written.zxids, read.count * sizeof *read.zxids) == 0);
     CHECK(memcmp(read.first, written.first, read.count) == 0);
     CHECK(harm > 1 || read.count == written.count);
+    CHECK(read.epoch == written.epoch);
+    CHECK(read.snapshot.bytes == written.snapshot.bytes);
+    CHECK(read.snapshot.sum == written.snapshot.sum);
+    CHECK(read.snapshot.begun == written.snapshot.begun);
+    CHECK(read.snapshot.ended == written.snapshot.ended);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
