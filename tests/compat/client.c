@@ -1,4 +1,4 @@
-/* compat_client PORT: see client.h. */
+/* compat_client PORT[,PORT...]: see client.h. */
 #include "tests/compat/client.h"
 
 #include <pthread.h>
@@ -85,9 +85,47 @@ void wait_event(const char *step) {
     pthread_mutex_unlock(&events_lock);
 }
 
+struct done {
+    pthread_mutex_t lock;
+    pthread_cond_t more;
+    bool is;
+    int rc;
+};
+
+static void on_synced(int rc, const char *value, const void *data) {
+    (void)value;
+    struct done *done = (struct done *)(uintptr_t)data;
+    pthread_mutex_lock(&done->lock);
+    done->rc = rc;
+    done->is = true;
+    pthread_cond_signal(&done->more);
+    pthread_mutex_unlock(&done->lock);
+}
+
+static int synced(zhandle_t *zh) {
+    struct done done = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false, 0};
+    int rc = zoo_async(zh, "/", on_synced, &done);
+    if (rc != ZOK)
+        return rc;
+    pthread_mutex_lock(&done.lock);
+    while (!done.is)
+        pthread_cond_wait(&done.more, &done.lock);
+    pthread_mutex_unlock(&done.lock);
+    return done.rc;
+}
+
+void catch_up(zhandle_t *zh) { (void)AGAIN(zh, synced(zh), ZOK); }
+
+void wait_again(zhandle_t *zh) {
+    printf("(lost)\n");
+    fflush(stdout);
+    wait_state(zh, ZOO_CONNECTED_STATE);
+}
+
 void no_event(const char *step, zhandle_t *zh) {
     /* An event for a change that has been answered stands before this answer, and its watcher is
      * called by the same thread, in order. */
+    catch_up(zh);
     struct Stat stat;
     zoo_exists(zh, "/", 0, &stat);
     pthread_mutex_lock(&events_lock);
@@ -119,15 +157,28 @@ zhandle_t *open_session(const struct script *s, const clientid_t *id) {
     return NULL;
 }
 
+/* 127.0.0.1:PORT for each of the ports. */
+static void put_address(const char *ports, char *address, size_t size) {
+    size_t len = 0;
+    *address = '\0';
+    for (const char *at = ports; *at != '\0' && len < size;) {
+        size_t n = strcspn(at, ",");
+        len += (size_t)snprintf(address + len, size - len, "%s127.0.0.1:%.*s", len > 0 ? "," : "",
+                                (int)n, at);
+        at += n + (at[n] == ',');
+    }
+}
+
 int main(int argc, char **argv) {
     if (argc < 2) {
-        fprintf(stderr, "usage: compat_client PORT\n");
+        fprintf(stderr, "usage: compat_client PORT[,PORT...]\n");
         return 2;
     }
-    char address[64];
-    snprintf(address, sizeof address, "127.0.0.1:%s", argv[1]);
-    zoo_set_debug_level(ZOO_LOG_LEVEL_ERROR);
-    struct script s = {.self = argv[0], .address = address};
+    char address[256];
+    put_address(argv[1], address, sizeof address);
+    /* Lost connections are what some runs are about. */
+    zoo_set_debug_level(strchr(argv[1], ',') != NULL ? (ZooLogLevel)0 : ZOO_LOG_LEVEL_ERROR);
+    struct script s = {.self = argv[0], .ports = argv[1], .address = address};
     if (argc > 2 && strcmp(argv[2], "leave") == 0)
         leave_session(&s);
     s.zh = open_session(&s, NULL);

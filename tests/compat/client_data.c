@@ -148,6 +148,7 @@ static void run_permissions(zhandle_t *owner, zhandle_t *stranger) {
         snprintf(child, sizeof child, "%s/child", path);
         int rc = zoo_create(owner, path, "", 0, &v, 0, NULL, 0);
         zoo_create(owner, child, "", 0, &ZOO_OPEN_ACL_UNSAFE, 0, NULL, 0);
+        catch_up(stranger);
         int get = zoo_get(stranger, path, 0, data, &length, &stat);
         struct String_vector names = {0};
         int list = zoo_get_children(stranger, path, 0, &names);
@@ -174,6 +175,7 @@ void run_acl(struct script *s) {
     say_acl(s, s->zh, "get_acl", "/c/acl");
     say_acl(s, s->zh, "get_acl of an open one", "/c");
     say_acl(s, s->zh, "get_acl of a read only one", "/c/ro");
+    catch_up(other);
     say_acl(s, other, "get_acl by another", "/c/acl");
     say("set of a read only one", "%d", zoo_set(s->zh, "/c/ro", "y", 1, -1));
     struct ACL acl[] = {{ZOO_PERM_READ, ZOO_ANYONE_ID_UNSAFE}, {ZOO_PERM_ALL, ZOO_AUTH_IDS}};
@@ -182,6 +184,7 @@ void run_acl(struct script *s) {
     say("set_acl wrong version", "%d", zoo_set_acl(s->zh, "/c/acl", 7, &v));
     say("set_acl", "%d", zoo_set_acl(s->zh, "/c/acl", 0, &v));
     say_acl(s, s->zh, "get_acl after it", "/c/acl");
+    catch_up(other);
     say_acl(s, other, "get_acl by another after it", "/c/acl");
     say("set_acl of none", "%d", zoo_set_acl(s->zh, "/c/none", -1, &v));
     struct ACL_vector none = {0, NULL};

@@ -11,6 +11,7 @@ static void arm(zhandle_t *zh, const char *path, const char *ops) {
     char data[8], step[64];
     int length = sizeof data;
     struct Stat stat;
+    catch_up(zh);
     for (const char *op = ops; *op != '\0'; op++) {
         int rc;
         if (*op == 'e') {
@@ -106,7 +107,7 @@ void run_multi(struct script *s) {
 struct answers {
     pthread_mutex_t lock;
     pthread_cond_t more;
-    int count, wrong_order, errors;
+    int count, wrong_order, errors, lost;
 };
 
 struct ask {
@@ -114,8 +115,9 @@ struct ask {
     int number;
 };
 
-static void answered(const struct ask *a, bool fine) {
+static void answered(const struct ask *a, int rc, bool fine) {
     pthread_mutex_lock(&a->answers->lock);
+    a->answers->lost += rc == ZCONNECTIONLOSS || rc == ZOPERATIONTIMEOUT;
     a->answers->wrong_order += a->number != a->answers->count;
     a->answers->errors += !fine;
     a->answers->count++;
@@ -125,18 +127,19 @@ static void answered(const struct ask *a, bool fine) {
 
 static void on_stat(int rc, const struct Stat *stat, const void *data) {
     const struct ask *a = data;
-    answered(a, rc == ZOK && stat->version == a->number / 3 + 1);
+    answered(a, rc, rc == ZOK && stat->version == a->number / 3 + 1);
 }
 
 static void on_data(int rc, const char *value, int length, const struct Stat *stat,
                     const void *data) {
     const struct ask *a = data;
-    answered(a, rc == ZOK && length == 4 && memcmp(value, &(int){a->number / 3}, 4) == 0 &&
-                    stat->version == a->number / 3 + 1);
+    answered(a, rc,
+             rc == ZOK && length == 4 && memcmp(value, &(int){a->number / 3}, 4) == 0 &&
+                 stat->version == a->number / 3 + 1);
 }
 
 static void on_path(int rc, const char *value, const void *data) {
-    answered(data, rc == ZOK && strcmp(value, "/c/a") == 0);
+    answered(data, rc, rc == ZOK && strcmp(value, "/c/a") == 0);
 }
 
 #define ASKS 600
@@ -163,14 +166,24 @@ void run_async(struct script *s) {
     while (answers.count < ASKS - refused)
         pthread_cond_wait(&answers.more, &answers.lock);
     pthread_mutex_unlock(&answers.lock);
+    if (answers.lost > 0 || refused > 0)
+        wait_again(s->zh);
     say("async", "%d answers, %d out of order, %d wrong, %d refused", answers.count,
         answers.wrong_order, answers.errors, refused);
     free(asks);
 }
 
-/* Cuts the connection of a handle: the socket is found among the descriptors by its peer's port. */
+static bool is_port(const char *ports, unsigned port) {
+    for (const char *at = ports; at != NULL; at = strchr(at, ',')) {
+        at += *at == ',';
+        if (strtoul(at, NULL, 10) == port)
+            return true;
+    }
+    return false;
+}
+
+/* Cuts the connections: the sockets are found among the descriptors by their peers' ports. */
 static void cut(const struct script *s) {
-    const char *port = strrchr(s->address, ':') + 1;
     for (int fd = 3; fd < 256; fd++) {
         struct sockaddr_storage peer = {0};
         socklen_t size = sizeof peer;
@@ -178,15 +191,20 @@ static void cut(const struct script *s) {
             continue;
         unsigned have =
             ((const unsigned char *)&peer)[2] * 256u + ((const unsigned char *)&peer)[3];
-        if (have == strtoul(port, NULL, 10))
+        if (is_port(s->ports, have))
             shutdown(fd, SHUT_RDWR);
     }
 }
 
 void leave_session(const struct script *s) {
     zhandle_t *zh = open_session(s, NULL);
-    if (zh == NULL ||
-        zoo_create(zh, "/c/left", "", 0, &ZOO_OPEN_ACL_UNSAFE, ZOO_EPHEMERAL, NULL, 0) != ZOK)
+    if (zh == NULL)
+        _exit(1);
+    int rc; /* standard output is the parent's: nothing may be said there */
+    do
+        rc = (zoo_create)(zh, "/c/left", "", 0, &ZOO_OPEN_ACL_UNSAFE, ZOO_EPHEMERAL, NULL, 0);
+    while (rc == ZCONNECTIONLOSS);
+    if (rc != ZOK && rc != ZNODEEXISTS)
         _exit(1);
     ssize_t n = write(STDOUT_FILENO, zoo_client_id(zh), sizeof(clientid_t));
     _exit(n == sizeof(clientid_t) ? 0 : 1);
@@ -196,7 +214,7 @@ void leave_session(const struct script *s) {
 static clientid_t dead_session(const struct script *s) {
     clientid_t id = {0};
     char command[512];
-    snprintf(command, sizeof command, "'%s' %s leave", s->self, strrchr(s->address, ':') + 1);
+    snprintf(command, sizeof command, "'%s' %s leave", s->self, s->ports);
     FILE *f = popen(command, "r");
     bool fine = f != NULL && fread(&id, sizeof id, 1, f) == 1;
     fine = f != NULL && pclose(f) == 0 && fine;
@@ -214,7 +232,7 @@ static void run_cut(struct script *s) {
     cut(s);
     int rc;
     do
-        rc = zoo_exists(s->zh, "/c/mine", 0, &stat);
+        rc = (zoo_exists)(s->zh, "/c/mine", 0, &stat);
     while (rc == ZCONNECTIONLOSS);
     say_stat(s, "after a cut connection", rc, &stat);
     say("the session is the same", "%s", zoo_client_id(s->zh)->client_id == id ? "yes" : "no");
@@ -231,6 +249,7 @@ void run_session(struct script *s) {
     run_cut(s);
     clientid_t id = dead_session(s);
     s->other_id = id.client_id;
+    catch_up(s->zh);
     say_stat(s, "its ephemeral", zoo_exists(s->zh, "/c/left", 0, &stat), &stat);
     clientid_t wrong = id;
     wrong.passwd[3] ^= 1;
@@ -245,8 +264,10 @@ void run_session(struct script *s) {
     }
     say("with id and password", "state %d, same id %s", zoo_state(zh),
         zoo_client_id(zh)->client_id == id.client_id ? "yes" : "no");
+    catch_up(zh);
     say_stat(s, "its ephemeral still", zoo_exists(zh, "/c/left", 0, &stat), &stat);
     say("its close", "%d", zookeeper_close(zh));
+    catch_up(s->zh);
     say_stat(s, "its ephemeral then", zoo_exists(s->zh, "/c/left", 0, &stat), &stat);
     zh = open_session(s, &id);
     say("a closed session", "state %d", zh != NULL ? zoo_state(zh) : 0);

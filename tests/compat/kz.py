@@ -1,30 +1,30 @@
-"""The script of operations through kazoo. Usage: kz.py PORT. See client.h for what is printed."""
+"""The script of operations through kazoo. Usage: kz.py PORT[,PORT...]. See client.h for what is printed."""
 
 import logging
 import socket
 import sys
 import threading
 
-from kazoo.client import KazooClient
-from kazoo.exceptions import KazooException
-from kazoo.protocol.states import KazooState
+from kazoo.exceptions import ConnectionLoss, KazooException
+from kazoo.protocol.states import EventType, KazooState
 from kazoo.security import make_acl, make_digest_acl
 
 import wire
+from kz_again import Client
 
 logging.basicConfig(level=logging.CRITICAL)
 
 
 class Script:
-    def __init__(self, port):
-        self.hosts = f"127.0.0.1:{port}"
+    def __init__(self, ports):
+        self.hosts = ",".join(f"127.0.0.1:{port}" for port in ports.split(","))
         self.base = None
         self.zk = self.client()
         self.owners = {0: "0", self.zk.client_id[0]: "me"}
         self.events = []
 
     def client(self, **more):
-        zk = KazooClient(hosts=self.hosts, timeout=10, **more)
+        zk = Client(hosts=self.hosts, timeout=10, **more)
         zk.start(timeout=15)
         return zk
 
@@ -56,6 +56,8 @@ class Script:
             print(f"{step}: {type(e).__name__}", flush=True)
 
     def watch(self, event):
+        if event.type == EventType.NONE:
+            return  # of the connection; it comes at any moment
         self.events.append(f"{event.type} {event.state} {event.path}")
 
     def event(self, step):
@@ -100,16 +102,20 @@ def acls(s):
     acl = [make_digest_acl("ann", "secret", all=True), make_acl("world", "anyone", read=True)]
     s.do("create with ACL", zk.create, "/kz/acl", b"s", acl=acl)
     s.do("get_acls", zk.get_acls, "/kz/acl")
+    other.sync("/kz")  # it may be on another server, that is a little behind
     s.do("get_acls with ADMIN", other.get_acls, "/kz/acl")
     s.do("set without WRITE", zk.set, "/kz/acl", b"x")
     s.do("set with WRITE", other.set, "/kz/acl", b"x")
+    zk.sync("/kz")
     s.do("set_acls without ADMIN", zk.set_acls, "/kz/acl", acl)
     s.do("set_acls", other.set_acls, "/kz/acl", [make_acl("world", "anyone", all=True)], version=0)
     s.do("set_acls wrong version", other.set_acls, "/kz/acl", acl, version=0)
+    zk.sync("/kz")
     s.do("set after it", zk.set, "/kz/acl", b"y")
     s.do("add_auth", zk.add_auth, "digest", "bob:pw")
     s.do("create with auth", zk.create, "/kz/acl2", b"", acl=[make_acl("auth", "", all=True)])
     s.do("get_acls of auth", zk.get_acls, "/kz/acl2")
+    other.sync("/kz")
     s.do("get by another", other.get, "/kz/acl2")
     other.stop()
     other.close()
@@ -124,6 +130,7 @@ def watches(s):
             ("child created", lambda: w.get_children("/kz/w", watch=s.watch), lambda: zk.create("/kz/w/k", b"")),
             ("child deleted", lambda: w.get_children("/kz/w", watch=s.watch), lambda: zk.delete("/kz/w/k")),
             ("delete by get", lambda: w.get("/kz/w", watch=s.watch), lambda: zk.delete("/kz/w"))):
+        w.sync("/kz")
         arm()
         cause()
         s.event(f"watch, {step}")
@@ -139,7 +146,7 @@ def transactions(s):
         t = zk.transaction()
         for name, *args in ops:
             getattr(t, name)(*args)
-        s.do(step, t.commit)
+        s.do(step, zk.again, t.commit)
 
     zk.create("/kz/t", b"0")
     commit("multi", ("create", "/kz/t/a", b"1"), ("set_data", "/kz/t", b"1", 0), ("check", "/kz/t", 1),
@@ -156,9 +163,12 @@ def pipelined(s):
     for n in range(200):
         calls.append((n, s.zk.set_async("/kz/t", str(n).encode()), s.zk.get_async("/kz/t")))
     wrong = 0
-    for n, put, got in calls:
-        value, stat = got.get(timeout=20)
-        wrong += put.get(timeout=20).version != stat.version or value != str(n).encode()
+    try:
+        for n, put, got in calls:
+            value, stat = got.get(timeout=20)
+            wrong += put.get(timeout=20).version != stat.version or value != str(n).encode()
+    except ConnectionLoss:
+        s.zk.say_lost()
     print(f"pipelined: {len(calls)} pairs, {wrong} wrong", flush=True)
 
 
@@ -181,7 +191,7 @@ def cut(s):
     print(f"cut: back {back.wait(15)}, states {states}, same session {session == zk.client_id}", flush=True)
     zk.remove_listener(listen)
     s.do("cut, ephemeral", zk.exists, "/kz/e")
-    del s.events[:]  # kazoo tells its watchers of the lost connection and forgets them: a recipe arms again
+    # kazoo tells its watchers of the lost connection and forgets them: a recipe arms again.
     zk.get("/kz/t", watch=s.watch)
     s.do("cut, set", zk.set, "/kz/t", b"after")
     s.event("cut, event")
@@ -190,6 +200,7 @@ def cut(s):
 def sessions(s):
     first = s.client()
     first.create("/kz/owned", b"", ephemeral=True)
+    s.zk.sync("/kz")
     identity = first.client_id
     s.owners[identity[0]] = "first"
     # No closeSession: the connection just ends. Its own thread must not come back with the same id.
@@ -198,9 +209,11 @@ def sessions(s):
     s.do("its ephemeral stays", s.zk.exists, "/kz/owned")
     second = s.client(client_id=identity)
     print(f"second client has the session: {second.client_id == identity}", flush=True)
+    second.sync("/kz")
     s.do("its ephemeral is seen by it", second.exists, "/kz/owned")
     second.stop()
     second.close()
+    s.zk.sync("/kz")
     s.do("its ephemeral goes with the session", s.zk.exists, "/kz/owned")
     late = s.client(client_id=identity)
     print(f"a closed session is not given again: {late.client_id[0] != identity[0]}", flush=True)
@@ -217,7 +230,7 @@ def sessions(s):
 
 
 def main():
-    s = Script(int(sys.argv[1]))
+    s = Script(sys.argv[1])
     path, stat = s.zk.create("/kz", b"", include_data=True)
     s.base = stat.czxid
     print(f"create {path}: {s.stat(stat)}")
