@@ -29,7 +29,6 @@ void broadcast_leave(struct zab *z) {
     for (uint32_t i = 0; i < z->peer_count; i++)
         sync_detach(z, &z->peers[i]);
     z->marker_first = z->marker_count = 0;
-    z->marker_floor = z->marker_passed = z->marker_last;
     z->commit_dirty = z->snap_waits = z->serve_due = false;
 }
 

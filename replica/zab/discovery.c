@@ -46,7 +46,7 @@ static void choose_epoch(struct zab *z) {
             greatest = l->accepted;
     }
     if (MUTANT(EPOCH_NOT_LATER))
-        greatest = zab_max(z->lead_epoch, zxid_epoch(z->history.last));
+        greatest = zxid_epoch(z->history.last);
     if (greatest >= EPOCH_MAX) {
         zab_fatal(z, "the epochs are used up");
         return;
@@ -215,6 +215,7 @@ void discovery_promised(struct zab *z, struct learner *l, const struct zab_msg *
         return;
     }
     bool first = l->state == LEARNER_PROMISE;
+    l->promised = m->epoch;
     l->counted = m->counted;
     l->refused = !m->counted;
     l->blank = m->blank; /* in a rollover it may have become an ordinary voter since it came */
@@ -226,6 +227,8 @@ void discovery_promised(struct zab *z, struct learner *l, const struct zab_msg *
     if (z->lead_phase != LEAD_PROMISES) {
         if (first)
             sync_learner(z, l);
+        else
+            sync_pump(z, l); /* it was not sent the new epoch's records before */
         return;
     }
     /* l.1.2: the leader's history is the most recent of the quorum's, or another has to lead. */

@@ -43,6 +43,7 @@ struct learner {
     enum learner_state state;
     uint64_t attachment; /* FOLLOWERINFO's round */
     uint32_t accepted;   /* the promise that it came with */
+    uint32_t promised;   /* what it has promised to this leader: it gets no record beyond */
     bool blank;
     bool counted, refused; /* its promise: new, or given before; neither: it is out */
     zxid_t common;         /* its last common record with this history; and where its own ends: */

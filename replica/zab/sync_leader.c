@@ -83,9 +83,13 @@ static void send_record(struct zab *z, struct learner *l, zxid_t zxid, struct bl
         z->commit_dirty = true;
 }
 
-/* An observer gets what is committed, and nothing else. */
+/* An observer gets what is committed, and nothing else. In a rollover one may be late with its
+ * promise: it gets the new epoch's records behind that (R7). */
 static zxid_t send_limit(const struct zab *z, const struct learner *l) {
-    return l->observer && !MUTANT(OBSERVER_UNCOMMITTED) ? z->history.committed : z->history.last;
+    zxid_t limit = l->observer ? z->history.committed : z->history.last;
+    if (l->promised < zxid_epoch(limit))
+        limit = zab_min(limit, history_before_epoch(&z->history, l->promised + 1));
+    return limit;
 }
 
 static bool window_is_open(const struct zab *z, const struct learner *l) {

@@ -93,6 +93,7 @@ struct ensemble {
     uint8_t leaders[4096]; /* by epoch: who was established */
     uint64_t sent[ZM_TYPE_END];
     uint64_t syncs[4]; /* by mode */
+    bool lies;         /* messages are made up: a dropped link is no surprise */
     bool trace;
 };
 

@@ -174,6 +174,81 @@ START_TEST(nobody_votes_while_a_truncation_is_under_way) {
 }
 END_TEST
 
+START_TEST(nobody_votes_before_its_log_is_durable) {
+    struct ensemble *e = steps_booted(3, 0);
+    (void)steps_propose(e);
+    while (ensemble_deliver(e, LEADER, 1))
+        ;
+    ensemble_disconnect(e, 1, LEADER);
+    ck_assert_int_eq(zab_role(ensemble_zab(e, 1)), ZAB_LOOKING);
+    ck_assert_ptr_null(e->links[0][1].first);
+    (void)ensemble_disk(e, 1, 1);
+    ck_assert_ptr_nonnull(e->links[0][1].first);
+    ck_assert_int_eq(e->links[0][1].first->msg.vote.leader_zxid, Z(1, 1));
+    steps_expect_whole(e);
+}
+END_TEST
+
+START_TEST(nobody_votes_while_a_snapshot_is_installed) {
+    struct ensemble *e = steps_booted(3, 0);
+    for (int i = 0; i < 5; i++)
+        (void)steps_propose(e);
+    ensemble_settle(e);
+    ensemble_crash(e, 1, SIZE_MAX);
+    struct disk *d = &e->servers[0].disk; /* it is wiped */
+    while (d->count > 0)
+        blob_unref(d->records[--d->count].payload);
+    d->epoch = 0;
+    ensemble_start(e, 1);
+    ensemble_connect(e, 1, 2);
+    ensemble_connect(e, 1, LEADER);
+    struct zab *z = ensemble_zab(e, 1);
+    while (!e->servers[0].installing) {
+        (void)ensemble_deliver(e, 1, LEADER);
+        (void)ensemble_deliver(e, LEADER, 1);
+        (void)ensemble_deliver(e, 1, 2);
+        (void)ensemble_deliver(e, 2, 1);
+        (void)ensemble_snapshots(e, LEADER);
+        if (!e->servers[0].installing)
+            (void)ensemble_disk(e, 1, 1);
+    }
+    while (ensemble_deliver(e, 1, 2))
+        ;
+    ensemble_disconnect(e, 1, LEADER);
+    ck_assert_int_eq(zab_role(z), ZAB_LOOKING);
+    zab_log_synced(z, Z(9, 9)); /* of the old log: it says nothing of the new one */
+    ck_assert_ptr_null(e->links[0][1].first);
+    ck_assert(zab_blank(z));
+    (void)ensemble_disk(e, 1, 1);
+    ck_assert_ptr_nonnull(e->links[0][1].first);
+    ck_assert_int_eq(zab_last_zxid(z), Z(1, 5));
+    ck_assert(!zab_blank(z));
+    steps_expect_whole(e);
+}
+END_TEST
+
+START_TEST(a_wiped_voter_and_one_other_elect_nobody) {
+    struct ensemble *e = steps_booted(3, 0);
+    (void)steps_propose(e);
+    ensemble_settle(e);
+    for (uint8_t id = 1; id <= 3; id++)
+        ensemble_crash(e, id, SIZE_MAX);
+    struct disk *d = &e->servers[1].disk;
+    while (d->count > 0)
+        blob_unref(d->records[--d->count].payload);
+    d->epoch = 0;
+    ensemble_start(e, 1);
+    ensemble_start(e, 2);
+    ensemble_connect(e, 1, 2);
+    ensemble_run(e, 10000);
+    for (uint8_t id = 1; id <= 2; id++) {
+        ck_assert_int_eq(zab_role(ensemble_zab(e, id)), ZAB_LOOKING);
+        ck_assert_uint_le(zab_accepted_epoch(ensemble_zab(e, id)), 1);
+    }
+    steps_expect_whole(e);
+}
+END_TEST
+
 START_TEST(nobody_votes_while_a_promise_is_under_way) {
     struct ensemble *e = ensemble_new(1, 3, 0);
     ensemble_start(e, 1);
@@ -351,6 +426,9 @@ Suite *unit_suite(void) {
     tcase_add_test(t, what_a_leader_said_before_its_leaderinfo_is_old);
     tcase_add_test(t, a_follower_whose_leader_is_silent_looks_again_after_silence_ms_exactly);
     tcase_add_test(t, nobody_votes_while_a_truncation_is_under_way);
+    tcase_add_test(t, nobody_votes_before_its_log_is_durable);
+    tcase_add_test(t, nobody_votes_while_a_snapshot_is_installed);
+    tcase_add_test(t, a_wiped_voter_and_one_other_elect_nobody);
     tcase_add_test(t, nobody_votes_while_a_promise_is_under_way);
     tcase_add_test(t, a_log_that_does_not_give_a_range_makes_a_snapshot);
     tcase_add_test(t, records_that_do_not_follow_are_not_recovered);

@@ -63,6 +63,127 @@ START_TEST(a_leader_looks_again_when_a_follower_has_promised_more) {
 }
 END_TEST
 
+/* A leader with LEADERINFO out to 1, that is all alone else. */
+static struct ensemble *awaiting_promise(void) {
+    struct ensemble *e = ensemble_new(1, 3, 0);
+    ensemble_start(e, 1);
+    ensemble_start(e, 3);
+    ensemble_connect(e, 1, 3);
+    while (e->sent[ZM_LEADERINFO] == 0) {
+        (void)ensemble_deliver(e, 1, 3);
+        (void)ensemble_deliver(e, 3, 1);
+        (void)ensemble_disk(e, 3, 1);
+    }
+    return e;
+}
+
+START_TEST(a_leader_looks_again_when_a_follower_has_a_more_recent_history) {
+    struct ensemble *e = awaiting_promise();
+    struct zab_msg m = {.type = ZM_ACKEPOCH, .epoch = 1, .counted = true, .epoch_count = 1};
+    m.epochs[0] = Z(0, 5);
+    ensemble_inject(e, 1, LEADER, &m);
+    ck_assert_int_eq(zab_role(ensemble_zab(e, LEADER)), ZAB_LOOKING);
+    steps_expect_whole(e);
+}
+END_TEST
+
+START_TEST(a_leader_drops_who_is_ready_where_it_was_not_told_to_be) {
+    struct ensemble *e = awaiting_promise();
+    struct zab_msg m = {.type = ZM_ACKEPOCH, .epoch = 1, .counted = true, .blank = true};
+    ensemble_inject(e, 1, LEADER, &m);
+    ck_assert_uint_eq(e->sent[ZM_SYNC], 1);
+    steps_expect_drop(e, 1, LEADER, &(struct zab_msg){.type = ZM_SYNCREADY, .zxid = Z(1, 0)});
+}
+END_TEST
+
+/* 3 has (1,1), which nobody else has, and leads 1 in the next epoch. */
+START_TEST(a_record_of_an_earlier_epoch_is_not_committed_by_itself) {
+    struct ensemble *e = steps_booted(3, 0);
+    e->links[LEADER - 1][0].held = e->links[LEADER - 1][1].held = true;
+    zxid_t zxid = steps_propose(e);
+    for (uint8_t id = 1; id <= 3; id++)
+        ensemble_crash(e, id, SIZE_MAX);
+    ensemble_start(e, 1);
+    ensemble_start(e, LEADER);
+    ensemble_connect(e, 1, LEADER);
+    uint64_t proposals = e->sent[ZM_PROPOSAL];
+    while (e->sent[ZM_PROPOSAL] < proposals + 2) {
+        (void)ensemble_deliver(e, 1, LEADER);
+        if (e->sent[ZM_PROPOSAL] < proposals + 2)
+            (void)ensemble_deliver(e, LEADER, 1);
+        (void)ensemble_disk(e, 1, 1);
+        (void)ensemble_disk(e, LEADER, 1);
+    }
+    struct zab *z = ensemble_zab(e, LEADER);
+    ck_assert_int_eq(zab_durable_zxid(z), Z(2, 0));
+    while (zab_last_zxid(ensemble_zab(e, 1)) != zxid)
+        ck_assert(ensemble_deliver(e, LEADER, 1));
+    (void)ensemble_disk(e, 1, 1);
+    while (ensemble_deliver(e, 1, LEADER))
+        ;
+    struct zab_learner_info info;
+    ck_assert(zab_learner_info(z, 0, &info));
+    ck_assert_int_eq(info.acked, zxid); /* a quorum has it, but not (2,0) */
+    ck_assert_int_eq(zab_committed_zxid(z), Z(1, 0));
+    ck_assert(!info.serving);
+    ensemble_settle(e);
+    ck_assert_int_eq(zab_committed_zxid(z), Z(2, 0));
+    ensemble_free(e);
+}
+END_TEST
+
+START_TEST(a_learner_is_up_to_date_when_it_has_the_epoch_only) {
+    struct ensemble *e = steps_booted(3, 0);
+    ensemble_crash(e, 1, SIZE_MAX);
+    (void)steps_propose(e);
+    ensemble_settle(e);
+    struct zab *z = ensemble_zab(e, LEADER);
+    struct zab_msg promise = {.type = ZM_FOLLOWERINFO, .epoch = 4, .zxid = Z(1, 0)};
+    ensemble_inject(e, 2, LEADER, &promise); /* it begins a new epoch, with 2 */
+    ensemble_run(e, 500);
+    ck_assert_uint_gt(zab_epoch(z), 1);
+    ensemble_start(e, 1);
+    ensemble_connect(e, 1, LEADER);
+    uint64_t ready = e->sent[ZM_SYNCREADY], uptodate = e->sent[ZM_UPTODATE];
+    while (e->sent[ZM_SYNCREADY] == ready) {
+        (void)ensemble_deliver(e, 1, LEADER);
+        (void)ensemble_deliver(e, LEADER, 1);
+        (void)ensemble_disk(e, 1, 1);
+    }
+    while (ensemble_deliver(e, 1, LEADER) || ensemble_deliver(e, LEADER, 1))
+        ;
+    ck_assert_uint_eq(e->sent[ZM_UPTODATE], uptodate); /* its disk has not answered */
+    ensemble_settle(e);
+    ck_assert_uint_eq(e->sent[ZM_UPTODATE], uptodate + 1);
+    ensemble_free(e);
+}
+END_TEST
+
+START_TEST(no_more_than_the_window_is_under_way_to_a_learner) {
+    struct ensemble *e = ensemble_new(1, 3, 0);
+    e->config.window_bytes = 5000;
+    ensemble_start_all(e);
+    ensemble_run(e, 500);
+    e->links[LEADER - 1][0].held = true;
+    uint64_t commits = e->sent[ZM_COMMIT];
+    for (int i = 0; i < 20; i++) {
+        ck_assert_int_ne(ensemble_propose(e, LEADER, 1000 - 72), 0); /* 1000 bytes each */
+        ensemble_settle(e);
+    }
+    size_t under_way = 0;
+    zxid_t sent = 0;
+    for (const struct message *m = e->links[LEADER - 1][0].first; m; m = m->next) {
+        under_way += m->msg.type == ZM_PROPOSAL;
+        sent = m->msg.type == ZM_PROPOSAL ? m->msg.zxid : sent;
+        ck_assert(m->msg.type != ZM_COMMIT || m->msg.zxid <= sent);
+    }
+    ck_assert_uint_eq(under_way, 5);
+    ck_assert_uint_gt(e->sent[ZM_COMMIT], commits);
+    e->links[LEADER - 1][0].held = false;
+    steps_expect_whole(e);
+}
+END_TEST
+
 START_TEST(what_comes_from_one_that_does_not_follow_is_old) {
     struct ensemble *e = steps_booted(3, 0);
     ensemble_inject(e, 1, LEADER, &(struct zab_msg){.type = ZM_VOTE, .vote.role = ZAB_LOOKING});
@@ -340,6 +461,11 @@ Suite *unit_suite(void) {
     tcase_add_test(t, a_leader_drops_an_observer_that_it_thinks_a_voter);
     tcase_add_test(t, a_leader_drops_a_promise_that_leaves_no_epoch);
     tcase_add_test(t, a_leader_looks_again_when_a_follower_has_promised_more);
+    tcase_add_test(t, a_leader_looks_again_when_a_follower_has_a_more_recent_history);
+    tcase_add_test(t, a_leader_drops_who_is_ready_where_it_was_not_told_to_be);
+    tcase_add_test(t, a_record_of_an_earlier_epoch_is_not_committed_by_itself);
+    tcase_add_test(t, a_learner_is_up_to_date_when_it_has_the_epoch_only);
+    tcase_add_test(t, no_more_than_the_window_is_under_way_to_a_learner);
     tcase_add_test(t, what_comes_from_one_that_does_not_follow_is_old);
     tcase_add_test(t, a_learner_that_asks_again_on_the_same_link_begins_anew);
     tcase_add_test(t, a_leader_notices_that_a_follower_has_left_while_the_link_is_up);
