@@ -156,6 +156,11 @@ static void make(struct ensemble *e, size_t i) {
     if (e->configure)
         e->configure(&config);
     struct harness *h = h_new(&config);
+    if (e->counter_limit > 0) {
+        h->counter_limit = e->counter_limit;
+        replica_free(h->r);
+        h->r = core_new(&h->config, h->counter_limit);
+    }
     h->random_byte = (uint8_t)(i + 1);
     h->world = e;
     h->other = carry_out;
@@ -317,6 +322,7 @@ static void settle_unless_held(struct ensemble *e) {
 }
 
 void e_advance(struct ensemble *e, int64_t ms) {
+    settle_unless_held(e);
     for (int64_t end = e->h[0]->mono_ms + ms; e->h[0]->mono_ms < end;) {
         int64_t next = end;
         for (size_t i = 0; i < e->count; i++) {

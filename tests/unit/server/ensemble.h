@@ -45,6 +45,7 @@ struct ensemble {
     size_t turn;
     bool held;                                        /* nothing settles by itself */
     void (*configure)(struct replica_config *config); /* or NULL */
+    uint32_t counter_limit;                           /* 0: the ordinary one */
 };
 
 /* Servers 1 to count, the last `observers` of them observers. Not started. */

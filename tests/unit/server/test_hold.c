@@ -100,18 +100,18 @@ START_TEST(a_write_that_is_in_flight_at_a_leader_that_stays_is_not_sent_again) {
     struct harness *f = e_follower(e), *l = e_leader(e);
     size_t other = 3 - e_index(e, f) - e_index(e, l);
     conn_id_t c = h_client(f);
-    /* The leader proposes it, and cannot commit: nobody's disk answers. */
-    e_hold_disks(e, true);
+    /* The leader proposes it, and cannot commit: one disk alone answers. */
+    l->hold_log = e->h[other]->hold_log = true;
     send_creates(f, c, 10, 2);
     e_cut(e, e_index(e, f), e_index(e, l));
-    f->hold_log = false;
     e_settle(e);
+    ck_assert(!f->r->serving);
     e_join(e, e_index(e, f), e_index(e, l));
     /* The follower serves again in the same epoch, and the writes are in flight still. */
-    l->hold_log = false;
-    e_advance(e, 50);
-    e->h[other]->hold_log = false;
     e_until_served(e);
+    ck_assert(f->r->serving);
+    h_expect_nothing(f, c);
+    e_hold_disks(e, false);
     expect_creates(f, c, 10, 2);
     ck_assert_uint_eq(children(f), 2);
     e_free(e);

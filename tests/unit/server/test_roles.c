@@ -50,19 +50,26 @@ START_TEST(a_leader_that_shall_not_serve_takes_no_clients_and_closes_those_it_ha
     struct ensemble *e = e_new(3, 0);
     e->configure = without_leader_clients;
     e_start(e);
-    struct harness *l = e_leader(e), *f = e_follower(e);
+    struct harness *l = e_leader(e);
     conn_id_t c = h_open(l);
     h_send_connect(l, c, 20000, 0, NULL, 0);
     ck_assert(l->conns[c].closed);
     ck_assert_ptr_nonnull(strstr(l->conns[c].why, "leaderServes"));
     ck_assert(says(l, "srvr", "Mode: leader\n"));
-    conn_id_t d = h_client(f);
-    ck_assert_int_eq(h_create(f, d, "/a"), ZK_OK);
-    /* Its client stays when another one leads, and goes when it leads itself. */
+    conn_id_t d[3] = {0};
+    for (size_t i = 0; i < 3; i++) {
+        if (e->h[i] == l)
+            continue;
+        d[i] = h_client(e->h[i]);
+        ck_assert_int_eq(h_create_mode(e->h[i], d[i], "/a", CREATE_PERSISTENT_SEQUENTIAL), ZK_OK);
+    }
+    /* A server's clients stay when another one leads, and go when it leads itself. */
     e_kill(e, e_index(e, l));
     e_until_served(e);
-    struct harness *now = e_leader(e);
-    ck_assert(f->conns[d].closed == (now == f));
+    for (size_t i = 0; i < 3; i++) {
+        if (d[i])
+            ck_assert(e->h[i]->conns[d[i]].closed == (e_leader(e) == e->h[i]));
+    }
     e_free(e);
 }
 END_TEST
