@@ -93,7 +93,6 @@ void discovery_info(struct zab *z, struct learner *l, const struct zab_msg *m) {
     /* It does not look any more. Its last vote may be of a later round than this server's, and
      * would count again when this server looks: it would elect itself with nobody there to follow.
      */
-    l->spoken = false;
     l->spoken = false; /* its vote has come to its end */
     l->attachment = m->round;
     l->accepted = m->epoch;
