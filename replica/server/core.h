@@ -41,9 +41,9 @@ struct request {
     struct request **list; /* the list of the core's that it stands in, or NULL */
     enum request_kind kind;
     enum request_state state;
-    bool was_sent; /* once at least: a transaction may be its */
-    bool refused;  /* REQUEST_RECONNECT, DONE: the session is gone */
-    bool retries;  /* REQUEST_CONNECT: asks for exactly-once retries */
+    bool was_sent;   /* once at least: a transaction may be its */
+    bool refused;    /* REQUEST_RECONNECT, DONE: the session is gone */
+    bool retries;    /* REQUEST_CONNECT: asks for exactly-once retries */
     bool is_barrier; /* REQUEST_SYNC: counted in its connection's `syncs` */
     int32_t xid, opcode;
     int64_t arrived_ms;
@@ -112,8 +112,8 @@ struct replica {
     bool serving;      /* takes clients */
     bool answering;    /* inside a commit: the reads behind the write that it answers are due */
     uint32_t up_epoch; /* since when it is up */
-    int64_t led_ms;        /* mono: since when it leads */
-    int64_t down_ms;       /* mono: since when it is not up */
+    int64_t led_ms;    /* mono: since when it leads */
+    int64_t down_ms;   /* mono: since when it is not up */
     int64_t hold_until_ms; /* connections are kept until then; 0: they are not */
     /* As a learner. */
     uint64_t last_tag;

@@ -7,25 +7,25 @@
 
 enum event_type {
     /* Before EV_START: what the disk held, in this order. */
-    EV_EPOCH,         /* epoch: acceptedEpoch; not sent when none was saved */
-    EV_SNAP_CHUNK,    /* bytes: the next piece of the snapshot that the log begins behind */
-    EV_SNAP_END,      /* zxid: where its walk began; ended */
-    EV_LOG_RECORD,    /* one record of the recovered log, in order */
-    EV_START,         /* all is read; `random` has fresh randomness */
-    EV_TICK,          /* UPD_DEADLINE's time has come */
-    EV_CLIENT_OPEN,   /* conn, addr: accepted */
-    EV_CLIENT_FRAME,  /* conn, bytes: one whole frame without its length */
-    EV_CLIENT_WORD,   /* conn, bytes: the four letters; the connection has sent nothing else */
-    EV_CLIENT_CLOSED, /* conn: gone (not after an UPD_CLOSE of ours) */
-    EV_PEER_UP,       /* peer: a link is there; nothing was said on it yet */
-    EV_PEER_MESSAGE,  /* peer, bytes: one whole message */
-    EV_PEER_DOWN,     /* peer: the link is gone (not after an UPD_PEER_DROP of ours) */
-    EV_LOG_SYNCED,    /* zxid: everything appended up to it is durable */
-    EV_LOG_TRUNCATED, /* as UPD_LOG_TRUNCATE asked, durably */
-    EV_LOG_RANGE,     /* peer, zxid, records, record_count: as UPD_LOG_READ asked */
-    EV_EPOCH_SAVED,   /* epoch */
+    EV_EPOCH,          /* epoch: acceptedEpoch; not sent when none was saved */
+    EV_SNAP_CHUNK,     /* bytes: the next piece of the snapshot that the log begins behind */
+    EV_SNAP_END,       /* zxid: where its walk began; ended */
+    EV_LOG_RECORD,     /* one record of the recovered log, in order */
+    EV_START,          /* all is read; `random` has fresh randomness */
+    EV_TICK,           /* UPD_DEADLINE's time has come */
+    EV_CLIENT_OPEN,    /* conn, addr: accepted */
+    EV_CLIENT_FRAME,   /* conn, bytes: one whole frame without its length */
+    EV_CLIENT_WORD,    /* conn, bytes: the four letters; the connection has sent nothing else */
+    EV_CLIENT_CLOSED,  /* conn: gone (not after an UPD_CLOSE of ours) */
+    EV_PEER_UP,        /* peer: a link is there; nothing was said on it yet */
+    EV_PEER_MESSAGE,   /* peer, bytes: one whole message */
+    EV_PEER_DOWN,      /* peer: the link is gone (not after an UPD_PEER_DROP of ours) */
+    EV_LOG_SYNCED,     /* zxid: everything appended up to it is durable */
+    EV_LOG_TRUNCATED,  /* as UPD_LOG_TRUNCATE asked, durably */
+    EV_LOG_RANGE,      /* peer, zxid, records, record_count: as UPD_LOG_READ asked */
+    EV_EPOCH_SAVED,    /* epoch */
     EV_SNAP_INSTALLED, /* the snapshot is durable in place of the whole log */
-    EV_DISK_FAILED,   /* bytes: what failed; the core answers with UPD_STOP (Z7) */
+    EV_DISK_FAILED,    /* bytes: what failed; the core answers with UPD_STOP (Z7) */
 };
 
 /* What only the shell knows of the process, for the admin words. */
@@ -41,8 +41,8 @@ struct event {
     conn_id_t conn;
     struct slice bytes;
     const struct log_record *record;
-    const struct log_record *records; /* EV_LOG_RANGE: those behind zxid; none: the log does not reach
-                                         back so far */
+    const struct log_record *records; /* EV_LOG_RANGE: those behind zxid; none: the log does not
+                                         reach back so far */
     size_t record_count;
     zxid_t zxid;
     zxid_t ended;

@@ -221,7 +221,7 @@ static bool order_answer(struct replica *r, struct conn *c, struct request *q) {
     case REQUEST_SYNC:
         if (q->state != REQUEST_DONE)
             return false;
-        /* fall through */
+        __attribute__((fallthrough));
     case REQUEST_READ:
         if (!role_reads(r, c))
             return false;

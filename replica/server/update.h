@@ -12,16 +12,16 @@ enum update_type {
     UPD_LOG_APPEND, /* record; answer with EV_LOG_SYNCED once durable (one answer may cover many) */
     UPD_LOG_TRUNCATE, /* zxid: remove every record behind it; EV_LOG_TRUNCATED. Nothing is appended
                          meanwhile */
-    UPD_LOG_READ,   /* peer, zxid: durable records behind zxid; EV_LOG_RANGE, by a later step */
-    UPD_SAVE_EPOCH, /* epoch: make acceptedEpoch durable; EV_EPOCH_SAVED */
-    UPD_SNAP_BEGIN, /* what follows is written as a snapshot that will replace the whole log */
-    UPD_SNAP_CHUNK, /* bytes: its next piece */
-    UPD_SNAP_END,   /* zxid, ended: that was all; EV_SNAP_INSTALLED. Nothing is appended meanwhile */
+    UPD_LOG_READ,     /* peer, zxid: durable records behind zxid; EV_LOG_RANGE, by a later step */
+    UPD_SAVE_EPOCH,   /* epoch: make acceptedEpoch durable; EV_EPOCH_SAVED */
+    UPD_SNAP_BEGIN,   /* what follows is written as a snapshot that will replace the whole log */
+    UPD_SNAP_CHUNK,   /* bytes: its next piece */
+    UPD_SNAP_END, /* zxid, ended: that was all; EV_SNAP_INSTALLED. Nothing is appended meanwhile */
     UPD_SNAP_ABANDON, /* it will never be ended */
-    UPD_PEER_SEND,  /* peer, bytes: one message */
-    UPD_PEER_DROP,  /* peer, bytes: close the link; why, for one log line. No event of it follows;
-                       the shell connects again */
-    UPD_SEND,       /* conn, bytes: write them (frames with their lengths, or a word's answer) */
+    UPD_PEER_SEND,    /* peer, bytes: one message */
+    UPD_PEER_DROP,    /* peer, bytes: close the link; why, for one log line. No event of it follows;
+                         the shell connects again */
+    UPD_SEND,         /* conn, bytes: write them (frames with their lengths, or a word's answer) */
     UPD_CLOSE,    /* conn: close after all that was sent is written; bytes: why, for one log line */
     UPD_PAUSE,    /* conn: read no more from it for now (back-pressure) */
     UPD_RESUME,   /* conn: read on */
