@@ -75,16 +75,16 @@ def median(rounds, key):
 
 def print_lines(title, names, results):
     """A row for each line and server, and the ratios of the medians below each pair."""
-    print(f"\n{title}\n{'':28}{'':>8} {'ops/s':>10} {'p50 us':>10} {'p99 us':>10}")
+    print(f"\n{title}\n{'':30}{'':>7} {'ops/s':>10} {'p50 us':>10} {'p99 us':>10}")
     for name in names:
         row = {}
         for who in [w for w in ("ours", "apache") if (name, w) in results]:
             row[who] = [median(results[name, who], k) for k in ("rate", "p50", "p99")]
             rate, p50, p99 = row[who]
-            print(f"{name:28}{who:>8} {rate:10.0f} {p50:10.1f} {p99:10.1f}")
+            print(f"{name:30}{who:>7} {rate:10.0f} {p50:10.1f} {p99:10.1f}")
         if len(row) == 2:
             a, b = row["ours"], row["apache"]
-            print(f"{'':28}{'ratio':>8} {a[0] / b[0]:10.2f} {b[1] / a[1]:10.2f} {b[2] / a[2]:10.2f}", flush=True)
+            print(f"{'':30}{'ratio':>7} {a[0] / b[0]:10.2f} {b[1] / a[1]:10.2f} {b[2] / a[2]:10.2f}", flush=True)
 
 
 def bench_server(servers, rounds, ms):
