@@ -101,7 +101,7 @@ static bool connect_holds(struct replica *r, struct request *q, zxid_t seen) {
         return true;
     }
     zxid_t last = core_last_zxid(r);
-    if (seen <= last || MUTANT(SEEN_ZXID_IGNORED))
+    if (seen <= last)
         return false;
     if (!r->leading && r->mono_ms < q->arrived_ms + r->config.tick_ms) {
         connect_wait(r, q);

@@ -79,10 +79,12 @@ static void lead_begin(struct replica *r) {
     r->led_ms = r->mono_ms;
     for (struct session *s = r->sessions.all; s; s = s->next) {
         pending_load_owner(r->pending, s->id);
+        int32_t timeout_ms = s->timeout_ms;
+        if (MUTANT(NEW_LEADER_EXPIRES))
+            s->timeout_ms = 1;
         if (s->committed)
             expiry_touch(&r->sessions, s);
-        if (MUTANT(NEW_LEADER_EXPIRES))
-            s->expires_ms = r->mono_ms;
+        s->timeout_ms = timeout_ms;
         s->has_owner = s->conn != NULL && s->conn->state == CONN_LIVE;
         s->owner = r->config.server_id;
     }

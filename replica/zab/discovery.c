@@ -242,11 +242,6 @@ void discovery_promised(struct zab *z, struct learner *l, const struct zab_msg *
 void discovery_roll(struct zab *z) {
     z->rolling = true;
     z->progress_ms = z->now_ms;
-    if (MUTANT(ROLL_WITHOUT_PROMISES)) {
-        z->accepted = ++z->lead_epoch;
-        append_epoch(z, false);
-        return;
-    }
     choose_epoch(z);
 }
 
@@ -283,7 +278,7 @@ void discovery_promise(struct zab *z) {
     }
     struct zab_out *o = out_send(z, z->leader, ZM_ACKEPOCH);
     o->epoch = z->promise;
-    o->counted = z->promise_is_new || MUTANT(PROMISE_COUNTED_TWICE);
+    o->counted = z->promise_is_new;
     o->blank = zab_blank(z);
     z->lead_epoch = z->promise;
     z->promise = 0;

@@ -118,8 +118,6 @@ void sync_follow_record(struct zab *z, const struct zab_msg *m) {
         sync_follow_broken(z, "a record that does not follow the last one");
         return;
     }
-    if (MUTANT(ROLL_WITHOUT_PROMISES) && zxid_epoch(m->zxid) > z->accepted)
-        z->accepted = zxid_epoch(m->zxid);
     if (zxid_epoch(m->zxid) > z->accepted) {
         sync_follow_broken(z, "a record of an epoch that was not promised");
         return;
