@@ -43,14 +43,14 @@ struct env {
                         struct slice bytes); /* copied or written at once */
     void (*client_close)(void *ctx, conn_id_t conn, struct slice why);
     void (*client_pause)(void *ctx, conn_id_t conn, bool pause);
-    /* One whole message to a peer whose link is up; nothing happens when it is not (member_peer_down
-     * is on its way). */
+    /* One whole message to a peer whose link is up; nothing happens when it is not
+     * (member_peer_down is on its way). */
     void (*peer_send)(void *ctx, uint8_t peer, struct slice bytes);
     /* Closes the link, and connects again. No member_peer_message or _down of that link follows. */
     void (*peer_drop)(void *ctx, uint8_t peer, struct slice why);
     void (*set_timer)(void *ctx, int64_t mono_ms); /* then member_tick */
-    /* Run store_sync_run somewhere, then call member_log_synced with its result in the loop's thread
-     * (it may be called from within). At most one is under way. */
+    /* Run store_sync_run somewhere, then call member_log_synced with its result in the loop's
+     * thread (it may be called from within). At most one is under way. */
     void (*log_sync)(void *ctx);
     void (*note)(void *ctx, enum log_level level, struct slice text);
     void (*stop)(void *ctx, struct slice why);
