@@ -113,7 +113,6 @@ static void model_write(struct world *w, struct check_entry *e, const struct txn
         world_fail(w, "operation %llu of client %u is done twice, by %u.%u and %u.%u",
                    (unsigned long long)op->token, c->index, zxid_epoch(op->committed),
                    zxid_counter(op->committed), zxid_epoch(t->zxid), zxid_counter(t->zxid));
-    check_session_order(w, t);
     op->committed = t->zxid;
     e->op = op;
     e->err = t->type == TXN_ERROR ? t->err : ZK_OK;
@@ -128,6 +127,7 @@ static void model_write(struct world *w, struct check_entry *e, const struct txn
                        zxid_counter(t->zxid));
         return;
     }
+    check_session_order(w, t);
     uint32_t failed = 0;
     struct model_change_of by = {t->zxid, t->session_id, t->time_ms};
     int32_t err = model_do(w->check->model, op, &by, &failed);
@@ -307,8 +307,12 @@ static void serves(struct sim_host *m, uint32_t epoch) {
     if (m->check.applied < zxid_make(epoch, 0))
         world_fail(m->w, "server %u serves in epoch %u and has applied only %u.%u", m->id, epoch,
                    zxid_epoch(m->check.applied), zxid_counter(m->check.applied));
-    if (m->role == ZAB_LEADING)
+    else if (m->role == ZAB_LEADING)
         leads(m, epoch);
+    else if (m->check.applied < m->check.uptodate)
+        world_fail(m->w, "server %u serves and has applied %u.%u; it was told of %u.%u", m->id,
+                   zxid_epoch(m->check.applied), zxid_counter(m->check.applied),
+                   zxid_epoch(m->check.uptodate), zxid_counter(m->check.uptodate));
     if (!m->serving) /* else an epoch that began in place */
         m->check.serving_us = m->w->now_us;
     m->serving = true;
@@ -339,6 +343,8 @@ void check_output(struct sim_host *m, const struct zab_output *o) {
     case ZAB_SEND:
         if (o->msg->type == ZM_SYNC)
             fault_trigger(m, MOMENT_SYNC);
+        if (o->msg->type == ZM_UPTODATE && host_by_id(m->w, o->peer))
+            host_by_id(m->w, o->peer)->check.uptodate = o->msg->zxid;
         break;
     default:
         break;

@@ -79,7 +79,7 @@ void check_host_starts(struct sim_host *m) {
     h->durable_before = h->durable;
     forget_deferred(h);
     h->next = 0;
-    h->applied = h->exact_from = h->digest_due = 0;
+    h->applied = h->exact_from = h->digest_due = h->uptodate = 0;
     h->asked_base = h->asked_ended = 0;
     h->serving_us = INT64_MAX;
     h->serving_epoch = 0;

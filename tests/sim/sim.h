@@ -197,6 +197,8 @@ void links_of_started(struct sim_host *m);
 /* The member is gone; a loud end is noticed by the others, a silent one by nobody. */
 void links_of_dead(struct sim_host *m, bool silent);
 void link_break(struct world *w, uint32_t a, uint32_t b);
+/* The end at `told` hears that the link is gone; that at `host` does not. */
+void link_sever(struct world *w, uint32_t host, uint32_t told);
 void link_block(struct world *w, uint32_t from, uint32_t to, bool block);
 
 /* sim_wire.c */

@@ -25,6 +25,8 @@ static const char *const names[FAULT_TYPES] = {"crash",
                                                "client cut off",
                                                "connection breaks",
                                                "wall clock jumps",
+                                               "is severed",
+                                               "client has to move",
                                                "intruder"};
 
 void faults_push(struct world *w) {
@@ -152,6 +154,27 @@ static void break_some(struct world *w) {
             link_break(w, w->links[i].a, w->links[i].b);
 }
 
+/* As where something in the middle resets connections of one side only. */
+static void sever(struct world *w, const struct sim_host *m, bool begin) {
+    for (uint32_t i = 0; i < w->host_count; i++) {
+        if (i == m->index)
+            continue;
+        if (begin)
+            link_sever(w, m->index, i);
+        link_block(w, i, m->index, begin);
+    }
+}
+
+/* What the client sent before still comes, through a server that it has left. */
+static void move_client(struct world *w, struct sim_fault *f) {
+    const struct sim_wire *wire = wire_find(w, w->clients[f->arg]->wire);
+    if (!wire)
+        return;
+    f->struck = wire->member;
+    w->slow_us[wire->member] = prng_range(&w->chaos, 20 * MS, 150 * MS);
+    wire_break(w, wire->id);
+}
+
 static void cut_client(struct world *w, const struct sim_fault *f, bool begin) {
     bool from_all = (f->at_us & 1) != 0;
     for (uint32_t i = 0; i < w->host_count; i++)
@@ -243,6 +266,12 @@ static void begin(struct world *w, struct sim_fault *f, struct sim_host *m) {
     case FAULT_WALL_JUMP:
         m->wall_offset_ms += prng_range(&w->chaos, -100000, 100000);
         break;
+    case FAULT_SEVER:
+        sever(w, m, true);
+        break;
+    case FAULT_MOVE:
+        move_client(w, f);
+        break;
     case FAULT_INTRUDER:
         intrude(w, f, m->index);
         break;
@@ -267,6 +296,10 @@ static void end(struct world *w, struct sim_fault *f, struct sim_host *m) {
         one_way(w, m, f->type == FAULT_ONE_WAY, false);
         break_some(w);
         break;
+    case FAULT_SEVER:
+        sever(w, m, false);
+        break;
+    case FAULT_MOVE:
     case FAULT_SLOW_LINKS:
         w->slow_us[m->index] = 0;
         break;

@@ -147,6 +147,18 @@ void link_break(struct world *w, uint32_t a, uint32_t b) {
     queue_try(w, pair, prng_range(&w->net, MS, 60 * MS));
 }
 
+void link_sever(struct world *w, uint32_t host, uint32_t told) {
+    uint32_t pair = pair_of(w, host, told);
+    struct sim_link *l = &w->links[pair];
+    if (!l->up)
+        return;
+    l->up = false;
+    SAY(w, "the link %u-%u is severed", host + 1, told + 1);
+    pipe_clear(&l->pipe[toward(l, host)]);
+    end_direction(w, pair, toward(l, told), false);
+    queue_try(w, pair, prng_range(&w->net, MS, 60 * MS));
+}
+
 void links_of_dead(struct sim_host *m, bool silent) {
     struct world *w = m->w;
     for (uint32_t i = 0; i < w->host_count; i++) {

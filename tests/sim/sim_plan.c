@@ -75,6 +75,50 @@ static void many(struct sim_plan *plan, struct prng *p, draw_fn *fn, int low, in
         fn(plan, p);
 }
 
+static void add_sever(struct sim_plan *plan, struct prng *p) {
+    struct sim_fault *f = add(plan, p, FAULT_SEVER);
+    f->host = HOST_LEADER;
+    if (prng_chance(p, 1, 3))
+        at_moment(f, p, draw_moment(p));
+}
+
+static void add_move(struct sim_plan *plan, struct prng *p) {
+    struct sim_fault *f = add(plan, p, FAULT_MOVE);
+    f->arg = (uint32_t)prng_below(p, plan->clients);
+}
+
+/* Its link breaks while its disk is behind. */
+static void add_lag(struct sim_plan *plan, struct prng *p) {
+    struct sim_fault *slow = add(plan, p, FAULT_SLOW_DISK);
+    slow->arg = (uint32_t)prng_range(p, 40 * MS, 200 * MS);
+    slow->host = (uint32_t)prng_below(p, plan->voters);
+    struct sim_fault *broken = add(plan, p, FAULT_LINK_BREAK);
+    broken->host = slow->host;
+    broken->at_us = prng_range(p, slow->at_us, slow->until_us);
+    struct sim_fault *crash = add(plan, p, FAULT_CRASH);
+    crash->host = slow->host;
+    crash->arg = CRASH_LOSE;
+    crash->at_us = prng_range(p, broken->at_us, slow->until_us);
+    crash->until_us = crash->at_us + 50 * MS;
+}
+
+/* One is behind, one loses its disk, and one that has all is away: nobody may lead. */
+static void add_loss(struct sim_plan *plan, struct prng *p) {
+    uint32_t first = (uint32_t)prng_below(p, 3);
+    struct sim_fault *behind = add(plan, p, FAULT_PARTITION);
+    behind->arg = 1u << first;
+    behind->at_us = prng_range(p, 200 * MS, plan->faults_us / 2);
+    behind->until_us = behind->at_us + 320 * MS;
+    struct sim_fault *loses = add(plan, p, FAULT_WIPE);
+    loses->host = (first + 1) % 3;
+    loses->at_us = behind->at_us + 300 * MS;
+    loses->until_us = loses->at_us + 10 * MS;
+    struct sim_fault *away = add(plan, p, FAULT_CRASH);
+    away->host = (first + 2) % 3;
+    away->at_us = loses->at_us - prng_range(p, 0, 5 * MS);
+    away->until_us = away->at_us + 800 * MS;
+}
+
 /* ---- profiles ---- */
 
 static void draw_calm(struct sim_plan *plan, struct prng *p) {
@@ -93,6 +137,7 @@ static void draw_writes(struct sim_plan *plan, struct prng *p) {
 
 static void draw_partitions(struct sim_plan *plan, struct prng *p) {
     many(plan, p, add_partition, 2, 8);
+    many(plan, p, add_sever, 0, 3);
     many(plan, p, add_client_fault, 0, 3);
 }
 
@@ -119,11 +164,16 @@ static void draw_absence(struct sim_plan *plan, struct prng *p) {
         plan->late_host = (uint32_t)prng_below(p, plan->voters + plan->observers);
         plan->late_us = prng_range(p, plan->faults_us / 4, plan->faults_us);
     }
-    if (plan->voters >= 3 && prng_chance(p, 2, 3))
+    bool wiped = plan->voters >= 3 && prng_chance(p, 2, 3);
+    if (wiped)
         (void)add(plan, p, FAULT_WIPE);
     if (prng_chance(p, 1, 2)) {
         plan->value_bytes = 200000; /* more than one piece of a snapshot */
-        plan->think_us = 60 * MS;
+        plan->window_bytes = 1;     /* and one at a time, while writes go on */
+    }
+    if (plan->voters == 3 && plan->late_host == SIM_HOSTS_MAX && !wiped && prng_chance(p, 1, 2)) {
+        add_loss(plan, p);
+        return;
     }
     many(plan, p, add_crash, 1, 5);
     many(plan, p, add_partition, 0, 3);
@@ -163,11 +213,13 @@ static void draw_windows(struct sim_plan *plan, struct prng *p) {
 
 static void draw_slow(struct sim_plan *plan, struct prng *p) {
     many(plan, p, add_slow, 2, 7);
+    many(plan, p, add_lag, 0, 3);
     many(plan, p, add_crash, 0, 2);
 }
 
 static void draw_sessions(struct sim_plan *plan, struct prng *p) {
     many(plan, p, add_client_fault, 3, 12);
+    many(plan, p, add_move, 0, 5);
     many(plan, p, add_crash, 0, 3);
     many(plan, p, add_slow, 0, 2);
     plan->session_timeout_ms = (int32_t)prng_range(p, 250, 600);
@@ -180,6 +232,8 @@ static void draw_chaos(struct sim_plan *plan, struct prng *p) {
     many(plan, p, add_cut_in_sync, 0, 3);
     many(plan, p, add_client_fault, 0, 6);
     many(plan, p, add_disk, 0, 2);
+    many(plan, p, add_sever, 0, 2);
+    many(plan, p, add_move, 0, 2);
     if (prng_chance(p, 1, 2))
         (void)add(plan, p, FAULT_WALL_JUMP);
     if (prng_chance(p, 1, 4))

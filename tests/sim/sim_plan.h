@@ -25,6 +25,8 @@ enum sim_fault_type {
     FAULT_CLIENT_CUT, /* client arg and host a hear nothing of each other */
     FAULT_CONN_BREAK, /* every connection of client arg, once */
     FAULT_WALL_JUMP,  /* the wall clock is set */
+    FAULT_SEVER,      /* the others are told that their links to `a` are gone; `a` hears nothing */
+    FAULT_MOVE,       /* client arg's server is slow, and then its connection breaks */
     FAULT_INTRUDER,   /* somebody comes with client arg's session and a wrong password */
     FAULT_TYPES
 };

@@ -59,7 +59,7 @@ static bool shrink_clients(struct shrinker *s) {
     p.clients--;
     for (uint32_t i = 0; i < p.fault_count; i++)
         if ((p.faults[i].type == FAULT_CLIENT_CUT || p.faults[i].type == FAULT_CONN_BREAK ||
-             p.faults[i].type == FAULT_INTRUDER) &&
+             p.faults[i].type == FAULT_MOVE || p.faults[i].type == FAULT_INTRUDER) &&
             p.faults[i].arg >= p.clients)
             p.faults[i].left_out = true;
     return keep_if_failing(s, &p);

@@ -25,7 +25,7 @@ static struct slice text(const char *s) { return slice_from_str(s); }
 static void draw_value(struct sim_client *c, struct buf *b) {
     struct prng *p = &c->w->work;
     uint64_t n = prng_below(p, 20);
-    if (prng_chance(p, 1, 3))
+    if (prng_chance(p, 1, c->w->plan.value_bytes > 10000 ? 8 : 3))
         n = prng_below(p, c->w->plan.value_bytes + 1);
     if (n < 8)
         n = 8;
