@@ -96,6 +96,21 @@ START_TEST(a_leader_drops_who_is_ready_where_it_was_not_told_to_be) {
 }
 END_TEST
 
+START_TEST(a_leader_drops_who_is_ready_before_where_it_was_told_to_be) {
+    struct ensemble *e = steps_booted(3, 0);
+    (void)steps_propose(e);
+    ensemble_settle(e);
+    ensemble_disconnect(e, 1, LEADER);
+    ensemble_connect(e, 1, LEADER);
+    uint64_t syncs = e->sent[ZM_SYNC];
+    while (e->sent[ZM_SYNC] == syncs) {
+        (void)ensemble_deliver(e, LEADER, 1);
+        (void)ensemble_deliver(e, 1, LEADER);
+    }
+    steps_expect_drop(e, 1, LEADER, &(struct zab_msg){.type = ZM_SYNCREADY, .zxid = Z(1, 0)});
+}
+END_TEST
+
 /* 3 has (1,1), which nobody else has, and leads 1 in the next epoch. */
 START_TEST(a_record_of_an_earlier_epoch_is_not_committed_by_itself) {
     struct ensemble *e = steps_booted(3, 0);
@@ -463,6 +478,7 @@ Suite *unit_suite(void) {
     tcase_add_test(t, a_leader_looks_again_when_a_follower_has_promised_more);
     tcase_add_test(t, a_leader_looks_again_when_a_follower_has_a_more_recent_history);
     tcase_add_test(t, a_leader_drops_who_is_ready_where_it_was_not_told_to_be);
+    tcase_add_test(t, a_leader_drops_who_is_ready_before_where_it_was_told_to_be);
     tcase_add_test(t, a_record_of_an_earlier_epoch_is_not_committed_by_itself);
     tcase_add_test(t, a_learner_is_up_to_date_when_it_has_the_epoch_only);
     tcase_add_test(t, no_more_than_the_window_is_under_way_to_a_learner);
