@@ -369,8 +369,10 @@ static bool send_piece(struct ensemble *e, uint8_t id, uint8_t peer) {
 
 bool ensemble_snapshots(struct ensemble *e, uint8_t id) {
     bool any = false;
-    for (uint8_t peer = 1; peer <= e->count; peer++)
-        any |= send_piece(e, id, peer) | read_range(e, id, peer);
+    for (uint8_t peer = 1; peer <= e->count; peer++) {
+        any |= send_piece(e, id, peer);
+        any |= read_range(e, id, peer);
+    }
     return any;
 }
 
