@@ -48,7 +48,7 @@ struct check_host {
     /* What it applied */
     size_t next;                    /* in the history */
     zxid_t applied;                 /* 0 nothing */
-    zxid_t uptodate;    /* what its leader told it last to serve with */
+    zxid_t uptodate;                /* what its leader told it last to serve with */
     zxid_t exact_from;              /* before, a fuzzy snapshot makes the tree no exact one */
     zxid_t digest_due;              /* this was handed to the tree and not compared yet */
     zxid_t asked_base, asked_ended; /* ZAB_SNAP_END's */

@@ -136,6 +136,12 @@ static void draw_writes(struct sim_plan *plan, struct prng *p) {
 }
 
 static void draw_partitions(struct sim_plan *plan, struct prng *p) {
+    if (prng_chance(p, 1, 3)) { /* leaders that do not know that they are replaced, and no more */
+        plan->clients = 4;
+        plan->sync_often = true;
+        many(plan, p, add_sever, 2, 5);
+        return;
+    }
     many(plan, p, add_partition, 2, 8);
     many(plan, p, add_sever, 0, 3);
     many(plan, p, add_client_fault, 0, 3);
@@ -168,8 +174,17 @@ static void draw_absence(struct sim_plan *plan, struct prng *p) {
     if (wiped)
         (void)add(plan, p, FAULT_WIPE);
     if (prng_chance(p, 1, 2)) {
-        plan->value_bytes = 200000; /* more than one piece of a snapshot */
+        plan->value_bytes = 280000; /* more than one piece of a snapshot */
         plan->window_bytes = 1;     /* and one at a time, while writes go on */
+        plan->paths = 12;
+        plan->faults_us = 2000 * MS;
+        many(plan, p, add_slow, 1, 3);
+        /* Late, when there is much to be sent. */
+        if (plan->late_host != SIM_HOSTS_MAX)
+            plan->late_us = prng_range(p, plan->faults_us / 2, plan->faults_us);
+        for (uint32_t i = 0; i < plan->fault_count; i++)
+            if (plan->faults[i].type == FAULT_WIPE && plan->faults[i].at_us < plan->faults_us / 2)
+                plan->faults[i].at_us += plan->faults_us / 2;
     }
     if (plan->voters == 3 && plan->late_host == SIM_HOSTS_MAX && !wiped && prng_chance(p, 1, 2)) {
         add_loss(plan, p);

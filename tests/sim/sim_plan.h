@@ -85,6 +85,7 @@ struct sim_plan {
     int64_t think_us;     /* between a client's operations, on average */
     uint32_t pipeline;    /* operations of one client under way */
     uint32_t value_bytes; /* at most */
+    bool sync_often;
     uint32_t paths;
     int64_t faults_us; /* how long the first phase is */
     uint32_t max_steps;

@@ -75,6 +75,8 @@ static void say_zab(const struct zab_msg *m) {
         for (uint32_t i = 0; i < m->epoch_count; i++)
             printf(" %u.%u", zxid_epoch(m->epochs[i]), zxid_counter(m->epochs[i]));
     }
+    if (m->type == ZM_SNAPEND)
+        printf(" to %u.%u", zxid_epoch(m->ended), zxid_counter(m->ended));
     if (m->round != 0)
         printf(" round=%llu", (unsigned long long)m->round);
     if (m->type == ZM_APP)

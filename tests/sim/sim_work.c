@@ -25,8 +25,11 @@ static struct slice text(const char *s) { return slice_from_str(s); }
 static void draw_value(struct sim_client *c, struct buf *b) {
     struct prng *p = &c->w->work;
     uint64_t n = prng_below(p, 20);
-    if (prng_chance(p, 1, c->w->plan.value_bytes > 10000 ? 8 : 3))
-        n = prng_below(p, c->w->plan.value_bytes + 1);
+    uint32_t most = c->w->plan.value_bytes;
+    if (most > 10000 && prng_chance(p, 1, 2))
+        n = most / 2 + prng_below(p, most / 2);
+    else if (prng_chance(p, 1, 3))
+        n = prng_below(p, most < 600 ? most + 1 : 600);
     if (n < 8)
         n = 8;
     uint8_t *to = buf_extend(b, n);
@@ -139,6 +142,8 @@ void work_draw(struct sim_client *c, struct sim_op *op) {
     char path[PATH_BYTES];
     draw_path(c, path);
     uint64_t r = prng_below(p, 100);
+    if (c->w->plan.sync_often && prng_chance(p, 1, 3))
+        r = 62;
     if (r < 28) {
         draw_create(c, op, path);
     } else if (r < 40) {
