@@ -81,6 +81,9 @@ void sessions_begin_ids(struct sessions *ss, int64_t wall_ms) {
 
 session_id_t session_next_id(struct sessions *ss) {
     uint64_t id = (uint64_t)ss->next_id;
+    /* What was in flight when they were begun may have been applied since. */
+    if ((id & ID_MASK) <= ss->max_count)
+        id = (id & ~ID_MASK) | ((ss->max_count + 1) & ID_MASK);
     ss->next_id = (session_id_t)((id & ~ID_MASK) | ((id + 1) & ID_MASK));
     return (session_id_t)id;
 }
