@@ -123,9 +123,9 @@ static bool may_lose_disk(const struct sim_host *m) {
 
 static void wipe(struct sim_host *m) {
     struct file_names l;
-    list_files(m, &l);
-    for (uint32_t i = 0; i < l.count; i++)
-        mem_files_remove(m->disk, l.names[i]);
+    for (list_files(m, &l); l.count > 0; list_files(m, &l))
+        for (uint32_t i = 0; i < l.count; i++)
+            mem_files_remove(m->disk, l.names[i]);
     check_host_wiped(m);
     m->wiped = true;
     m->rotten = false;

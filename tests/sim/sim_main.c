@@ -97,13 +97,12 @@ struct sim_outcome sim_run(const struct sim_plan *plan, bool verbose) {
     return o;
 }
 
-static uint64_t current_seed;
+static char crash_text[64];
+static size_t crash_text_len;
 
+/* Which seed it was that ended the process. */
 static void on_crash(int number) {
-    char text[64];
-    int n = snprintf(text, sizeof text, "\n# signal %d in seed %llu\n", number,
-                     (unsigned long long)current_seed);
-    (void)!write(STDERR_FILENO, text, (size_t)n);
+    (void)!write(STDERR_FILENO, crash_text, crash_text_len);
     signal(number, SIG_DFL);
     raise(number);
 }
@@ -121,7 +120,8 @@ static void print_failure(const struct sim_plan *plan, const struct sim_outcome 
 /* True when the seed holds. */
 static bool one_seed(const struct options *opt, uint64_t seed, int profile, struct totals *t) {
     struct sim_plan plan;
-    current_seed = seed;
+    crash_text_len = (size_t)snprintf(crash_text, sizeof crash_text, "\n# a signal in seed %llu\n",
+                                      (unsigned long long)seed);
     sim_plan_draw(&plan, seed, profile);
     if (opt->steps > 0)
         plan.max_steps = opt->steps;
