@@ -260,9 +260,8 @@ static void run_clock(struct client *c) {
         return;
     }
     if (c->state == CLIENT_CONNECTED) {
-        if (c->read_only && c->now_ms >= c->look_at_ms)
-            client_lose(c, true);
-        else if (c->now_ms - c->last_recv_ms >= (int64_t)c->timeout_ms * 2 / 3)
+        bool look = c->read_only && c->now_ms >= c->look_at_ms;
+        if (look || c->now_ms - c->last_recv_ms >= (int64_t)c->timeout_ms * 2 / 3)
             client_lose(c, true);
         else if (c->now_ms - c->last_send_ms >= c->timeout_ms / 3)
             client_send_ping(c);

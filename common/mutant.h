@@ -1,5 +1,6 @@
-/* Deliberate bugs for the simulator's own proof (docs/simulator.md): `if (MUTANT(ACK_BEFORE_SYNC))`.
- * In every build but the simulator's, a mutant is the constant false and leaves no trace. */
+/* Deliberate bugs for the simulator's own proof (docs/simulator.md): `if
+ * (MUTANT(ACK_BEFORE_SYNC))`. In every build but the simulator's, a mutant is the constant false
+ * and leaves no trace. */
 #ifndef ZKFS_COMMON_MUTANT_H
 #define ZKFS_COMMON_MUTANT_H
 

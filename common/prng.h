@@ -1,5 +1,5 @@
-/* A small deterministic random generator (xoshiro256**, Blackman and Vigna 2018) for simulators, tests and
- * jitter. Not for secrets. */
+/* A small deterministic random generator (xoshiro256**, Blackman and Vigna 2018) for simulators,
+ * tests and jitter. Not for secrets. */
 #ifndef ZKFS_COMMON_PRNG_H
 #define ZKFS_COMMON_PRNG_H
 

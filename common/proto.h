@@ -72,8 +72,9 @@ const struct opcode_info *opcode_find(int32_t number);
 /* The greatest frame, ZooKeeper's default of jute.maxbuffer: a longer one closes the connection. */
 #define JUTE_MAXBUFFER_DEFAULT 1048575
 #define PASSWD_BYTES 16
-/* A ConnectRequest with this protocolVersion asks for exactly-once retries, a ConnectResponse with it
- * grants them (docs/client-retries.md). ZooKeeper ignores the one and answers 0 (tried on 3.8). */
+/* A ConnectRequest with this protocolVersion asks for exactly-once retries, a ConnectResponse with
+ * it grants them (docs/client-retries.md). ZooKeeper ignores the one and answers 0 (tried on 3.8).
+ */
 #define PROTOCOL_VERSION_RETRIES 0x7a6b0001
 
 /* Event types and states (PROTOCOL 1.5). */

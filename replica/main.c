@@ -84,6 +84,8 @@ static struct replica_config replica_config_from(const struct config *c) {
         .heartbeat_ms = c->heartbeat_ms,
         .silence_ms = c->silence_ms,
         .init_ms = init_ms(c),
+        .init_limit = c->init_ticks,
+        .sync_limit = c->sync_ticks,
         .leader_serves = c->leader_serves,
         .read_only_mode = c->read_only_mode,
         .tick_ms = c->tick_ms,
@@ -121,7 +123,19 @@ static void join_ensemble(struct loop_config *loop, const struct config *c,
         loop->peer_address = c->listen_on_all_ips ? NULL : s->host;
         loop->peer_port = s->peer_port;
         loop->election_port = s->election_port;
+        loop->member.replica.quorum_port = s->peer_port;
+        loop->member.replica.election_port = s->election_port;
     }
+}
+
+/* The members as zoo.cfg has them, for the word conf. The caller closes `text`. */
+static void put_membership(struct buf *text, const struct config *c) {
+    for (uint32_t i = 0; i < c->server_count; i++) {
+        const struct config_server *s = &c->servers[i];
+        buf_printf(text, "server.%d=%s:%d:%d:%s\n", s->id, s->host, s->peer_port, s->election_port,
+                   c->quorum[i].voter ? "participant" : "observer");
+    }
+    buf_put_u8(text, 0);
 }
 
 static void log_ensemble(const struct config *c) {
@@ -152,12 +166,16 @@ static int serve(const struct config *c, const char *log_dir) {
         .log_dir = log_dir,
     };
     struct loop_peer *peers = mem_zalloc((c->server_count + 1) * sizeof *peers);
+    struct buf membership = BUF_INIT;
     if (c->server_count > 0) {
+        put_membership(&membership, c);
+        loop.member.replica.membership = (const char *)membership.data;
         join_ensemble(&loop, c, peers);
         log_ensemble(c);
     }
     int code = (int)loop_run(&loop);
     mem_free(peers);
+    buf_close(&membership);
     return code;
 }
 

@@ -305,6 +305,7 @@ static void feed(struct member *m, struct event *ev) {
         ev->process = &info;
     }
     step(m, ev);
+    ev->process = NULL;
     if (!m->stopped && m->first_waiting != NULL)
         step_waiting(m);
     if (m->first_read != NULL)

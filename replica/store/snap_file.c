@@ -167,8 +167,8 @@ static int read_end(struct reading *r, const struct wal_frame_head *head, struct
 static int read_pieces(struct reading *r, snap_piece_fn *fn, void *ctx,
                        struct snap_base *ret_base) {
     for (uint64_t pieces = 0;; pieces++) {
-        struct wal_frame_head head;
-        struct slice body;
+        struct wal_frame_head head = {0};
+        struct slice body = SLICE_NULL;
         int err = read_frame(r, &head, &body);
         if (err < 0)
             return err;

@@ -1,5 +1,6 @@
 #include "replica/store/wal_index.h"
 
+#include "common/check.h"
 #include "common/mem.h"
 #include "replica/store/wal_format.h"
 
@@ -17,6 +18,7 @@ void wal_index_offer(struct wal_index *x, const struct wal_point *p) {
         x->cap = x->cap == 0 ? 16 : x->cap * 2;
         x->points = mem_realloc(x->points, x->cap * sizeof *x->points);
     }
+    CHECK(x->points);
     x->points[x->count++] = *p;
 }
 

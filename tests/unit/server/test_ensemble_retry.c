@@ -85,9 +85,8 @@ END_TEST
 
 START_TEST(a_write_that_was_under_way_is_answered_behind_the_reconnect) {
     struct ensemble *e = e_started(3, 0);
-    struct harness *f = e_follower(e);
     size_t at = (e_index(e, e_leader(e)) + 1) % 3;
-    f = e->h[at];
+    struct harness *f = e->h[at];
     conn_id_t c = client(f);
     e_hold_disks(e, true);
     h_send_create(f, c, 5, "/a", "", 0);
