@@ -86,7 +86,8 @@ static void send_record(struct zab *z, struct learner *l, zxid_t zxid, struct bl
 /* An observer gets what is committed, and nothing else. In a rollover one may be late with its
  * promise: it gets the new epoch's records behind that (R7). */
 static zxid_t send_limit(const struct zab *z, const struct learner *l) {
-    zxid_t limit = l->observer ? z->history.committed : z->history.last;
+    bool committed = l->observer && !MUTANT(OBSERVER_UNCOMMITTED);
+    zxid_t limit = committed ? z->history.committed : z->history.last;
     if (l->promised < zxid_epoch(limit))
         limit = zab_min(limit, history_before_epoch(&z->history, l->promised + 1));
     return limit;
