@@ -145,6 +145,10 @@ void client_settle_sent(struct client *c) {
     struct creq_list again;
     creq_list_init(&again);
     struct creq *r;
+    /* What waits while there is a connection is what a read-only server was not sent again: it is
+     * older than what that one was sent. */
+    while ((r = creq_list_pop(&c->waiting)))
+        list_push(&again, r);
     while ((r = creq_list_pop(&c->sent))) {
         r->on_wire = false;
         if (!goes_again(c, r)) {
@@ -156,8 +160,6 @@ void client_settle_sent(struct client *c) {
             r->xid = 0;
         list_push(&again, r);
     }
-    while ((r = creq_list_pop(&c->waiting)))
-        list_push(&again, r);
     while ((r = creq_list_pop(&again)))
         list_push(&c->waiting, r);
 }
