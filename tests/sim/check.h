@@ -43,6 +43,7 @@ struct check_host {
     /* A start */
     bool recovering, epoch_seen, base_seen;
     size_t recovered, durable_before;
+    uint32_t epoch_before, asked_before;
     struct check_deferred *deferred; /* applied while it started, and new to the history */
     size_t deferred_count, deferred_cap;
     /* What it applied */

@@ -77,6 +77,8 @@ void check_host_starts(struct sim_host *m) {
     h->epoch_seen = h->base_seen = false;
     h->recovered = 0;
     h->durable_before = h->durable;
+    h->epoch_before = h->epoch;
+    h->asked_before = h->epoch_asked;
     forget_deferred(h);
     h->next = 0;
     h->applied = h->exact_from = h->digest_due = h->uptodate = 0;
@@ -155,6 +157,8 @@ void check_host_failed(struct sim_host *m) {
     struct check_host *h = &m->check;
     h->recovering = false;
     h->durable = h->durable_before;
+    h->epoch = h->epoch_before;
+    h->epoch_asked = h->asked_before;
     forget_deferred(h);
 }
 

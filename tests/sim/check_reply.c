@@ -41,6 +41,8 @@ void check_server_sends(struct sim_host *m, struct sim_wire *wire, struct slice 
             wire->server_answered = true;
             if (!proto_decode(&frame, PROTO_connect_response, &r))
                 world_fail(w, "server %u's first answer is no ConnectResponse", m->id);
+            else if (r.read_only)
+                wire->read_only = true;
             else
                 check_session_sent(m, wire, r.session_id, r.timeout_ms);
             continue;
@@ -248,7 +250,12 @@ static void hear_reply(struct sim_client *c, const struct proto_reply_header *h,
         return;
     SAY(w, "client %u: operation %llu gets %d at %u.%u", c->index, (unsigned long long)op->token,
         h->err, zxid_epoch(h->zxid), zxid_counter(h->zxid));
-    hear_zxid(c, h->zxid);
+    bool writes = (opcode_find(op->opcode)->flags & OPF_WRITE) != 0;
+    if (h->err == ZK_RESULTFORGOTTEN || h->err == ZK_NOTREADONLY)
+        return; /* not done, or nobody knows */
+    /* The first answer to a write that was sent again is as old as it is. */
+    if (!writes || op->sends == 1)
+        hear_zxid(c, h->zxid);
     if (op->opcode == OP_SYNC) {
         if (h->zxid < op->floor)
             world_fail(w, "client %u has synchronised to %u.%u; %u.%u was acknowledged before",
@@ -256,7 +263,7 @@ static void hear_reply(struct sim_client *c, const struct proto_reply_header *h,
                        zxid_counter(op->floor));
         return;
     }
-    if ((opcode_find(op->opcode)->flags & OPF_WRITE) != 0)
+    if (writes)
         check_write(c, op, h->zxid, h->err, in);
     else
         check_read(c, op, h->zxid, h->err, in);
@@ -302,7 +309,7 @@ void check_client_hears(struct sim_client *c, struct sim_wire *wire, struct slic
         }
         wire->answered = true;
         struct proto_connect_response r;
-        if (proto_decode(&frame, PROTO_connect_response, &r))
+        if (proto_decode(&frame, PROTO_connect_response, &r) && !r.read_only)
             check_session_heard(c, wire, r.session_id, r.timeout_ms);
     }
 }
@@ -311,7 +318,8 @@ void check_client_hears(struct sim_client *c, struct sim_wire *wire, struct slic
 
 void check_client_answered(struct sim_client *c, struct sim_op *op) {
     bool excused = op->err == ZK_OK || op->err == ZK_NONODE || op->err == ZK_CONNECTIONLOSS ||
-                   op->err == ZK_SESSIONMOVED || op->err == ZK_SESSIONEXPIRED;
+                   op->err == ZK_SESSIONMOVED || op->err == ZK_SESSIONEXPIRED ||
+                   op->err == ZK_NOTREADONLY;
     if (op->demanded && !excused)
         world_fail(c->w, "client %u: operation %llu (%s) fails with %d in a healthy ensemble",
                    c->index, (unsigned long long)op->token, opcode_find(op->opcode)->name, op->err);

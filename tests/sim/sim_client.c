@@ -16,7 +16,9 @@ static void new_life(struct sim_client *c) {
         .server_count = (int32_t)w->host_count,
         .first_server = (int32_t)prng_below(&w->work, w->host_count),
         .timeout_ms = w->plan.session_timeout_ms * (int32_t)prng_range(&w->work, 1, 3),
-        .max_frame_bytes = JUTE_MAXBUFFER_DEFAULT});
+        .max_frame_bytes = JUTE_MAXBUFFER_DEFAULT,
+        .retries = prng_chance(&w->work, 1, 2),
+        .read_only_ok = w->plan.read_only && prng_chance(&w->work, 1, 2)});
     c->wire = 0;
     c->timer_us = c->timer_armed_us = INT64_MAX;
     c->gen++;
@@ -70,6 +72,16 @@ static struct sim_op *op_of_frame(struct sim_client *c, int32_t opcode, struct s
     return NULL;
 }
 
+/* A write that was lost goes out with its number again. */
+static struct sim_op *op_sent_again(struct sim_client *c, int32_t xid, int32_t opcode,
+                                    struct slice record) {
+    struct sim_op *op = client_op_of_xid(c, xid);
+    bool same = op && !op->done && op->xid == 0 && op->sent_xid == xid && op->opcode == opcode &&
+                op->record.len == (size_t)record.len &&
+                memcmp(op->record.data, record.p, op->record.len) == 0;
+    return same ? op : NULL;
+}
+
 static void note_xid(struct sim_client *c, struct sim_op *op, int32_t xid) {
     while ((size_t)xid >= c->xid_cap) {
         c->by_xid = mem_realloc(c->by_xid, 2 * c->xid_cap * sizeof(*c->by_xid));
@@ -78,6 +90,7 @@ static void note_xid(struct sim_client *c, struct sim_op *op, int32_t xid) {
     }
     c->by_xid[xid] = op;
     op->xid = xid;
+    op->sends++;
     op->sent_xid = xid;
     op->sent_session = client_session_id(c->client);
 }
@@ -117,7 +130,9 @@ static void note_sent(struct sim_client *c, struct slice frames) {
         if (h.xid <= 0 || h.type == OP_CLOSE_SESSION)
             continue;
         struct slice record = {frame.p, (int32_t)cursor_left(&frame)};
-        struct sim_op *op = op_of_frame(c, h.type, record);
+        struct sim_op *op = op_sent_again(c, h.xid, h.type, record);
+        if (!op)
+            op = op_of_frame(c, h.type, record);
         if (!op) {
             world_fail(c->w, "client %u sends a request that nobody asked for", c->index);
             return;

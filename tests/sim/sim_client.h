@@ -18,6 +18,7 @@ struct sim_op {
     session_id_t sent_session; /* of a write: in which it was sent, once, */
     int32_t sent_xid;          /* and with which number */
     uint32_t life;             /* of the client */
+    uint32_t sends;
     int64_t issued_us;
     zxid_t floor; /* acknowledged to anybody before it was issued */
     bool done;    /* answered to its caller */

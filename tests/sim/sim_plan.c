@@ -324,4 +324,5 @@ void sim_plan_draw(struct sim_plan *plan, uint64_t seed, int profile) {
     draw_world(plan, &p);
     plan->heal_quorum_only = prng_chance(&p, 1, 4);
     draw_fns[plan->profile_index](plan, &p);
+    plan->read_only = prng_chance(&p, 1, 4);
 }

@@ -86,6 +86,7 @@ struct sim_plan {
     uint32_t pipeline;    /* operations of one client under way */
     uint32_t value_bytes; /* at most */
     bool sync_often;
+    bool read_only; /* servers without a quorum serve who asks for that */
     uint32_t paths;
     int64_t faults_us; /* how long the first phase is */
     uint32_t max_steps;
