@@ -101,8 +101,8 @@ static void model_write(struct world *w, struct check_entry *e, const struct txn
     struct sim_client *c = check_session_client(w, t->session_id);
     struct sim_op *op = c ? client_op_of_cxid(c, t->session_id, t->cxid) : NULL;
     bool expired = t->type == TXN_ERROR && t->err == ZK_SESSIONEXPIRED;
-    if (!op && expired && !check_session_alive(w->check, t->session_id))
-        return; /* it asked for its end, and was late */
+    if (expired && !check_session_alive(w->check, t->session_id))
+        return; /* late: not done, and not counted */
     if (!op || (opcode_find(op->opcode)->flags & OPF_WRITE) == 0) {
         world_fail(w, "transaction %u.%u comes from nobody: session %llx cxid %d",
                    zxid_epoch(t->zxid), zxid_counter(t->zxid), (unsigned long long)t->session_id,

@@ -103,7 +103,7 @@ struct sim_wire {
     bool server_open, client_open;
     bool paused;
     bool connected;                 /* the client was told */
-    bool read_only; /* its server has no quorum, and its session no history */
+    bool read_only;                 /* its server has no quorum, and its session no history */
     bool server_answered, answered; /* with a ConnectResponse: sent, and come */
     bool set_watches;               /* sent and not answered */
 };

@@ -64,7 +64,9 @@ void clients_close(struct world *w) {
 static struct sim_op *op_of_frame(struct sim_client *c, int32_t opcode, struct slice record) {
     for (size_t i = c->first_open; i < c->op_count; i++) {
         struct sim_op *op = c->ops[i];
-        if (!op->done && op->xid == 0 && op->opcode == opcode &&
+        /* A write that was sent before goes out with its number, if at all. */
+        bool sent = op->sends > 0 && (opcode_find(opcode)->flags & OPF_WRITE) != 0;
+        if (!op->done && op->xid == 0 && !sent && op->opcode == opcode &&
             op->record.len == (size_t)record.len &&
             memcmp(op->record.data, record.p, op->record.len) == 0)
             return op;
@@ -93,6 +95,8 @@ static void note_xid(struct sim_client *c, struct sim_op *op, int32_t xid) {
     op->sends++;
     op->sent_xid = xid;
     op->sent_session = client_session_id(c->client);
+    SAY(c->w, "client %u: operation %llu is sent as %d of session %llx", c->index,
+        (unsigned long long)op->token, xid, (unsigned long long)op->sent_session);
 }
 
 struct sim_op *client_op_of_cxid(struct sim_client *c, session_id_t session, int32_t cxid) {

@@ -189,7 +189,7 @@ static struct member_config host_config(const struct sim_host *m) {
                                               .silence_ms = p->silence_ms,
                                               .init_ms = p->init_ms,
                                               .leader_serves = true,
-                    .read_only_mode = p->read_only,
+                                              .read_only_mode = p->read_only,
                                               .tick_ms = 100,
                                               .min_session_timeout_ms = 200,
                                               .max_session_timeout_ms = 20000,
