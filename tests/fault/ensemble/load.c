@@ -18,6 +18,12 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+/* Every fifth client only reads (but for its ephemeral): at a server that is cut off it goes on,
+ * while others wait for the answer to a write. */
+#define READERS 5
+/* Every third client waits this much longer for an answer: it stays with a server that is silent,
+ * and is there when that one wakes up. */
+#define PATIENCE 5
 #define TICK_MS 1
 #define STOP_NS 20000000000LL
 
@@ -133,7 +139,7 @@ int main(int argc, char **argv) {
     l.client_count = (int)sample_number(argv[3]);
     l.key_count = (int)sample_number(argv[4]);
     int64_t rate = sample_number(argv[5]);
-    l.timeout_ms = (int32_t)sample_number(argv[6]);
+    int32_t timeout_ms = (int32_t)sample_number(argv[6]);
     l.prefix = argv[7];
     if (l.client_count < 1 || l.client_count > CLIENTS_MAX || l.key_count < 1 ||
         l.key_count > KEYS_MAX || rate < 1)
@@ -150,6 +156,8 @@ int main(int argc, char **argv) {
         c->slot = i;
         c->fd = -1;
         c->server = i % l.server_count;
+        c->reads_only = i % READERS == 3;
+        c->timeout_ms = i / l.server_count % 3 == 2 ? PATIENCE * timeout_ms : timeout_ms;
         ops_new_session(&l, c);
     }
     l.last_acknowledged_ns = sample_now_ns();

@@ -46,6 +46,8 @@ struct client {
     int slot;
     enum conn_state state;
     int fd, server;
+    int32_t timeout_ms;
+    bool reads_only;
     int64_t retry_ns, deadline_ns, heard_ns, sent_ns, next_op_ns;
     int session; /* number in the history; a new one after an expiry */
     session_id_t id;
@@ -72,7 +74,6 @@ struct load {
     FILE *history;
     struct sockaddr_in servers[SERVERS_MAX];
     int server_count, client_count, key_count;
-    int32_t timeout_ms;
     int64_t interval_ns; /* between two operations of a client, on average */
     bool stopping;
     int epoll, sessions, expired;

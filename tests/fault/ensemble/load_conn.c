@@ -45,14 +45,14 @@ static void begin(struct load *l, struct client *c, int64_t now_ns) {
         return;
     }
     c->state = CONN_CONNECTING;
-    c->deadline_ns = now_ns + l->timeout_ms * MS / 3;
+    c->deadline_ns = now_ns + c->timeout_ms * MS / 3;
     watch_fd(l, c, EPOLLIN | EPOLLOUT, EPOLL_CTL_ADD);
 }
 
 static void greet(struct load *l, struct client *c, int64_t now_ns) {
     watch_fd(l, c, EPOLLIN, EPOLL_CTL_MOD);
     struct proto_connect_request r = {.last_zxid_seen = c->seen,
-                                      .timeout_ms = l->timeout_ms,
+                                      .timeout_ms = c->timeout_ms,
                                       .session_id = c->id,
                                       .passwd = {.p = c->passwd, .len = PASSWD_BYTES},
                                       .has_read_only = true};
@@ -60,7 +60,7 @@ static void greet(struct load *l, struct client *c, int64_t now_ns) {
     proto_encode(&c->out, PROTO_connect_request, &r);
     buf_patch_u32be(&c->out, 0, (uint32_t)(c->out.len - 4));
     c->state = CONN_GREETING;
-    c->deadline_ns = now_ns + l->timeout_ms * MS * 2 / 3;
+    c->deadline_ns = now_ns + c->timeout_ms * MS * 2 / 3;
     conn_flush(l, c);
 }
 
@@ -189,7 +189,7 @@ int32_t conn_request(struct client *c, int32_t xid, int32_t type, enum proto_rec
 }
 
 static void tick_up(struct load *l, struct client *c, int64_t now_ns) {
-    int64_t timeout_ns = l->timeout_ms * MS;
+    int64_t timeout_ns = c->timeout_ms * MS;
     if (now_ns - c->heard_ns > timeout_ns * 2 / 3) {
         conn_lose(l, c, now_ns);
         return;

@@ -172,7 +172,7 @@ static enum op_kind any_read(struct prng *p) {
 static enum op_kind choose_kind(struct load *l, const struct client *c, int key) {
     const struct known *k = &c->known[key];
     uint64_t x = prng_below(&l->prng, 100);
-    if (x >= 55)
+    if (x >= 55 || c->reads_only)
         return any_read(&l->prng);
     if (k->seen && !k->present)
         return KIND_CREATE;
