@@ -20,7 +20,8 @@ import threading
 
 import zkfs_test as t
 
-CLONE_NEWNET = 0x40000000
+CLONE_NEWNET, CLONE_NEWNS = 0x40000000, 0x00020000
+MS_REC, MS_PRIVATE = 1 << 14, 1 << 18
 CLIENT_PORT, PEER_PORT, ELECTION_PORT = 2181, 2888, 3888
 APACHE = os.environ.get("ZKFS_SERVER") == "apache"
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -33,8 +34,15 @@ def _enter(namespace):
     os.close(fd)
 
 
+def _own_mounts():
+    """What this process mounts from now on is seen by it and its children only, and goes with them."""
+    if _libc.unshare(CLONE_NEWNS) != 0 or _libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None) != 0:
+        raise OSError(ctypes.get_errno(), "a mount namespace")
+
+
 class Net:
-    """`count` hosts, 10.77.0.1 and on. This process, and what it starts, is on the last one from now on."""
+    """`count` hosts, 10.77.0.1 and on. This process, and what it starts, is on the last one from now on, with mounts
+    of its own."""
 
     def __init__(self, count):
         self.count = count
@@ -47,8 +55,8 @@ class Net:
             line = self.process.stdout.readline().split()
             t.check(len(line) == 4, "the network does not start")
             self.namespaces.append("/proc/%s/fd/%s" % (line[2], line[3]))
-        self.here = count
         _enter(self.namespaces[-1])
+        _own_mounts()
 
     def command(self, *words):
         self.process.stdin.write(" ".join(map(str, words)) + "\n")
