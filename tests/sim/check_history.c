@@ -78,6 +78,8 @@ static bool same_result(struct world *w, const struct sim_op *op, const struct t
             return false;
         if (t->ops[i].type == TXN_OP_SET_DATA && (!v || v->version != t->ops[i].version))
             return false;
+        if (t->ops[i].type == TXN_OP_SET_ACL && (!v || v->aversion != t->ops[i].version))
+            return false;
     }
     return true;
 }

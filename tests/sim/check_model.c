@@ -130,11 +130,20 @@ void model_stat(const struct model_version *v, struct zstat *ret_stat) {
                                .mtime_ms = v->mtime_ms,
                                .version = v->version,
                                .cversion = 2 * v->creates - v->children,
-                               .aversion = 0,
+                               .aversion = v->aversion,
                                .ephemeral_owner = v->owner,
                                .data_length = v->data.len > 0 ? v->data.len : 0,
                                .num_children = v->children,
                                .pzxid = v->pzxid};
+}
+
+uint32_t model_owned(const struct model *m, session_id_t owner, zxid_t zxid) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < m->count; i++) {
+        const struct model_version *v = model_at(m, i, zxid);
+        count += v->exists && owner != 0 && v->owner == owner;
+    }
+    return count;
 }
 
 zxid_t model_change(const struct model *m, uint32_t path, enum check_watch_kind kind,
@@ -269,6 +278,19 @@ static int32_t do_set(struct model *m, const struct proto_set_data_request *req,
     return ZK_OK;
 }
 
+static int32_t do_set_acl(struct model *m, const struct proto_set_acl_request *req,
+                          const struct model_change_of *by, struct check_result *r) {
+    uint32_t path = model_intern(m, req->path);
+    const struct model_version *v = latest(m, path);
+    if (!v->exists)
+        return ZK_NONODE;
+    if (req->version != -1 && req->version != v->aversion)
+        return ZK_BADVERSION;
+    push(m, path, by->zxid)->aversion++;
+    note(m, r, path);
+    return ZK_OK;
+}
+
 static int32_t do_check(struct model *m, const struct proto_check_version_request *req,
                         struct check_result *r) {
     uint32_t path;
@@ -284,6 +306,7 @@ static int32_t do_one(struct model *m, int32_t opcode, struct cursor *in,
     struct proto_create_request create;
     struct proto_delete_request delete;
     struct proto_set_data_request set;
+    struct proto_set_acl_request acl;
     struct proto_check_version_request check;
     switch (opcode) {
     case OP_CREATE:
@@ -296,6 +319,9 @@ static int32_t do_one(struct model *m, int32_t opcode, struct cursor *in,
     case OP_SET_DATA:
         CHECK(proto_decode(in, PROTO_set_data_request, &set));
         return do_set(m, &set, by, r);
+    case OP_SET_ACL:
+        CHECK(proto_decode(in, PROTO_set_acl_request, &acl));
+        return do_set_acl(m, &acl, by, r);
     default:
         CHECK(opcode == OP_CHECK);
         CHECK(proto_decode(in, PROTO_check_version_request, &check));

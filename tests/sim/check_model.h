@@ -16,7 +16,7 @@ struct model_version {
     struct slice data; /* in the request that set it */
     zxid_t czxid, mzxid, pzxid;
     int64_t ctime_ms, mtime_ms;
-    int32_t version, creates, children;
+    int32_t version, aversion, creates, children;
     session_id_t owner;
 };
 
@@ -41,6 +41,8 @@ uint32_t model_path_count(const struct model *m);
 const struct model_version *model_at(const struct model *m, uint32_t path, zxid_t zxid);
 void model_stat(const struct model_version *v, struct zstat *ret_stat);
 uint64_t model_stamp(struct model *m);
+/* How many znodes the session owns then. */
+uint32_t model_owned(const struct model *m, session_id_t owner, zxid_t zxid);
 /* The first change behind `since` that a watch of that kind hears of; 0: none yet. */
 zxid_t model_change(const struct model *m, uint32_t path, enum check_watch_kind kind, zxid_t since);
 

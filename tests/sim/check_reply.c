@@ -147,6 +147,27 @@ static void check_own_order(struct sim_client *c, const struct sim_op *op, zxid_
     }
 }
 
+/* Exactly those that the session owns. */
+static void check_ephemerals(struct sim_client *c, const struct sim_op *op, zxid_t zxid,
+                             struct cursor *in) {
+    struct model *m = c->w->check->model;
+    struct jvec paths = jute_read_strings(in);
+    check_own_order(c, op, zxid);
+    uint64_t stamp = model_stamp(m);
+    struct slice path;
+    int32_t good = 0;
+    for (int32_t at = 0; !in->bad && jvec_next_string(&paths, &at, &path);) {
+        uint32_t i = model_find(m, path);
+        const struct model_version *v = model_at(m, i, zxid);
+        if (!v->exists || v->owner != op->sent_session || model_path(m, i)->stamp == stamp)
+            break;
+        model_path(m, i)->stamp = stamp;
+        good++;
+    }
+    if (in->bad || good != paths.count || (uint32_t)good != model_owned(m, op->sent_session, zxid))
+        wrong(c, op, zxid, "ephemerals");
+}
+
 static void check_read(struct sim_client *c, const struct sim_op *op, zxid_t zxid, int32_t err,
                        struct cursor *in) {
     struct cursor record;
@@ -179,6 +200,7 @@ static bool result_is(struct world *w, int32_t opcode, const struct check_result
         return slice_equal_str(jute_read_slice(in), p->name) &&
                stat_is(in, &p->versions[r->version]);
     case OP_SET_DATA:
+    case OP_SET_ACL:
         return stat_is(in, &p->versions[r->version]);
     default:
         return true;
@@ -265,6 +287,8 @@ static void hear_reply(struct sim_client *c, const struct proto_reply_header *h,
     }
     if (writes)
         check_write(c, op, h->zxid, h->err, in);
+    else if (op->opcode == OP_GET_EPHEMERALS)
+        check_ephemerals(c, op, h->zxid, in);
     else
         check_read(c, op, h->zxid, h->err, in);
 }

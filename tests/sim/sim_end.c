@@ -84,9 +84,9 @@ static bool same_znode(const struct znode *n, const struct model_version *v) {
     model_stat(v, &want);
     return slice_equal(blob_slice(znode_data(n)), v->data) && have.version == want.version &&
            have.czxid == want.czxid && have.mzxid == want.mzxid && have.pzxid == want.pzxid &&
-           have.cversion == want.cversion && have.ephemeral_owner == want.ephemeral_owner &&
-           have.num_children == want.num_children && have.ctime_ms == want.ctime_ms &&
-           have.mtime_ms == want.mtime_ms;
+           have.cversion == want.cversion && have.aversion == want.aversion &&
+           have.ephemeral_owner == want.ephemeral_owner && have.num_children == want.num_children &&
+           have.ctime_ms == want.ctime_ms && have.mtime_ms == want.mtime_ms;
 }
 
 void check_whole_tree(struct sim_host *m) {

@@ -65,6 +65,7 @@ static void mutants_list(void) {
 
 struct totals {
     uint64_t seeds, failures, steps;
+    uint64_t trace; /* of all of them */
     uint64_t profile_seeds[32], profile_failures[32];
     int64_t began_ns;
 };
@@ -128,6 +129,7 @@ static bool one_seed(const struct options *opt, uint64_t seed, int profile, stru
     struct sim_outcome o = sim_run(&plan, opt->verbose && !opt->shrink);
     t->seeds++;
     t->steps += o.steps;
+    t->trace = (t->trace ^ o.trace) * 0x9e3779b97f4a7c15u;
     t->profile_seeds[plan.profile_index]++;
     if (opt->twice && !o.failed) {
         struct sim_outcome again = sim_run(&plan, false);
@@ -187,6 +189,7 @@ static void print_totals(const struct options *opt, const struct totals *t) {
     double s = (double)(now_ns() - t->began_ns) / 1e9;
     printf("# %llu seeds, %llu steps, %.1f s: %.0f steps/s\n", (unsigned long long)t->seeds,
            (unsigned long long)t->steps, s, (double)t->steps / s);
+    printf("# trace %016llx\n", (unsigned long long)t->trace);
     for (uint32_t i = 0; i < sim_profile_count(); i++)
         if (t->profile_seeds[i] > 0)
             printf("%s sim: %llu of %llu seeds of profile %s hold\n",

@@ -282,7 +282,10 @@ static void draw_ensemble(struct sim_plan *plan, struct prng *p) {
         plan->observers = 1;
     for (uint32_t i = 0; i < SIM_HOSTS_MAX; i++)
         plan->weights[i] = 1;
-    plan->uneven = plan->voters >= 3 && prng_chance(p, 1, 15);
+    if (plan->voters >= 6 && prng_chance(p, 1, 2))
+        for (uint32_t i = 0; i < plan->voters; i++)
+            plan->groups[i] = (uint8_t)(i % 3 + 1);
+    plan->uneven = plan->groups[0] != 0 || (plan->voters >= 3 && prng_chance(p, 1, 15));
     for (uint32_t i = 0; plan->uneven && i < plan->voters; i++)
         plan->weights[i] = (uint32_t)prng_range(p, 1, 3);
     plan->late_host = SIM_HOSTS_MAX;

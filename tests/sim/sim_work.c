@@ -137,6 +137,19 @@ static void draw_create(struct sim_client *c, struct sim_op *op, const char *pat
     put_create(c, &op->record, name, mode);
 }
 
+static void draw_set_acl(struct sim_client *c, struct sim_op *op, const char *path) {
+    op->opcode = OP_SET_ACL;
+    struct proto_set_acl_request req = {
+        .path = text(path), .acl = open_acl(), .version = draw_version(c, 3)};
+    proto_encode(&op->record, PROTO_set_acl_request, &req);
+}
+
+static void draw_ephemerals(struct sim_op *op) {
+    op->opcode = OP_GET_EPHEMERALS;
+    struct proto_path_request req = {.path = text("/")};
+    proto_encode(&op->record, PROTO_path_request, &req);
+}
+
 void work_draw(struct sim_client *c, struct sim_op *op) {
     struct prng *p = &c->w->work;
     char path[PATH_BYTES];
@@ -157,7 +170,11 @@ void work_draw(struct sim_client *c, struct sim_op *op) {
         draw_multi(c, op);
     } else if (r < 70) {
         draw_sync(op, path);
-    } else if (r < 82) {
+    } else if (r < 73) {
+        draw_set_acl(c, op, path);
+    } else if (r < 75) {
+        draw_ephemerals(op);
+    } else if (r < 84) {
         draw_read(c, op, OP_GET_DATA, path);
     } else if (r < 90) {
         draw_read(c, op, OP_EXISTS, path);
