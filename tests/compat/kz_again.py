@@ -55,5 +55,8 @@ class Client(KazooClient):
     def sync(self, *args, **named):
         return self.again(super().sync, *args, **named)
 
+    def add_auth(self, *args, **named):
+        return self.again(super().add_auth, *args, **named)
+
     def ensure_path(self, *args, **named):
         return self.again(super().ensure_path, *args, **named)
