@@ -258,8 +258,8 @@ static void hear_zxid(struct sim_client *c, zxid_t zxid) {
     check_watch_reply(c, zxid);
 }
 
-static void hear_reply(struct sim_client *c, const struct proto_reply_header *h,
-                       struct cursor *in) {
+static void hear_reply(struct sim_client *c, struct sim_wire *wire,
+                       const struct proto_reply_header *h, struct cursor *in) {
     struct world *w = c->w;
     if (h->xid == c->close_xid && c->closing)
         return;
@@ -268,8 +268,10 @@ static void hear_reply(struct sim_client *c, const struct proto_reply_header *h,
         world_fail(w, "client %u gets an answer that nobody waits for: xid %d", c->index, h->xid);
         return;
     }
-    if (h->err == ZK_SESSIONMOVED || h->err == ZK_SESSIONEXPIRED)
+    if (h->err == ZK_SESSIONMOVED || h->err == ZK_SESSIONEXPIRED) {
+        wire->given_up = true; /* the client takes no more from it */
         return;
+    }
     SAY(w, "client %u: operation %llu gets %d at %u.%u", c->index, (unsigned long long)op->token,
         h->err, zxid_epoch(h->zxid), zxid_counter(h->zxid));
     bool writes = (opcode_find(op->opcode)->flags & OPF_WRITE) != 0;
@@ -318,7 +320,7 @@ static void hear_frame(struct sim_client *c, struct sim_wire *wire, struct curso
         hear_zxid(c, h.zxid);
         break;
     default:
-        hear_reply(c, &h, in);
+        hear_reply(c, wire, &h, in);
         break;
     }
 }
@@ -326,7 +328,7 @@ static void hear_frame(struct sim_client *c, struct sim_wire *wire, struct curso
 void check_client_hears(struct sim_client *c, struct sim_wire *wire, struct slice bytes) {
     struct cursor in, frame;
     cursor_init(&in, bytes.p, (size_t)bytes.len);
-    while (!c->w->failed && next_frame(&in, &frame)) {
+    while (!c->w->failed && !wire->given_up && next_frame(&in, &frame)) {
         if (wire->answered) {
             hear_frame(c, wire, &frame);
             continue;
