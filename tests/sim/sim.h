@@ -105,6 +105,7 @@ struct sim_wire {
     bool connected;                 /* the client was told */
     bool read_only;                 /* its server has no quorum, and its session no history */
     bool server_answered, answered; /* with a ConnectResponse: sent, and come */
+    bool given_up;                  /* the client reads no more from it */
     bool set_watches;               /* sent and not answered */
 };
 
