@@ -110,8 +110,10 @@ static void sync_done(struct replica *r, struct request *q) {
     if (c->first == q)
         order_drain(r, c);
     /* The answers may have ended the connection. */
-    if (conn_find(&r->conns, id) == c && c->syncs == 0 && c->behind_sync)
-        order_unblock(r, c);
+    if (conn_find(&r->conns, id) != c || c->syncs > 0 || !c->behind_sync)
+        return;
+    order_unblock(r, c);
+    order_drain(r, c); /* a write that was sent again may have its answer at once */
 }
 
 static void remote_answer(struct replica *r, const struct remote_marker *m) {
