@@ -188,8 +188,8 @@ static void run_seeds(const struct options *opt, struct totals *t) {
 
 static void print_totals(const struct options *opt, const struct totals *t) {
     double s = (double)(now_ns() - t->began_ns) / 1e9;
-    printf("# %llu seeds, %llu steps, %.1f s of processor: %.0f steps/s\n", (unsigned long long)t->seeds,
-           (unsigned long long)t->steps, s, (double)t->steps / s);
+    printf("# %llu seeds, %llu steps, %.1f s of processor: %.0f steps/s\n",
+           (unsigned long long)t->seeds, (unsigned long long)t->steps, s, (double)t->steps / s);
     printf("# trace %016llx\n", (unsigned long long)t->trace);
     for (uint32_t i = 0; i < sim_profile_count(); i++)
         if (t->profile_seeds[i] > 0)
