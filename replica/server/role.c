@@ -69,6 +69,8 @@ void role_changed(struct replica *r, enum zab_role role, uint8_t leader, uint32_
     (void)epoch; /* ZAB_SERVE's counts */
     if (r->up)
         role_down(r);
+    else
+        learners_forget_all(r);
     r->role = role;
     r->leader = leader;
 }
@@ -193,13 +195,14 @@ static void leader_message(struct replica *r, uint8_t peer, struct blob *payload
 }
 
 void role_app(struct replica *r, uint8_t peer, struct blob *payload) {
-    /* What comes for a role that is over is of no use any more. */
-    if (!r->up || !payload)
+    if (!payload)
         return;
     (void)blob_ref(payload);
+    /* A learner may be up before its leader, whose own disk is slow: what it asks for waits. Else
+     * what comes for a role that is over is of no use any more. */
     if (r->role == ZAB_LEADING)
         learners_message(r, peer, payload);
-    else if (peer == r->leader)
+    else if (r->up && peer == r->leader)
         leader_message(r, peer, payload);
     blob_unref(payload);
 }
