@@ -250,10 +250,12 @@ class Ensemble:
         return self.leader(timeout)
 
     def leader(self, timeout=30):
+        """The one that says so: one that was frozen may say it too, until it hears of its successor."""
         def look():
             modes = [m.mode() if m.alive() else None for m in self.members]
-            return [m for m, mode in zip(self.members, modes) if mode == "leader"]
-        return t.wait_for(look, timeout, "a leader", step=0.02)[-1]
+            leaders = [m for m, mode in zip(self.members, modes) if mode == "leader"]
+            return leaders if len(leaders) == 1 else []
+        return t.wait_for(look, timeout, "one leader", step=0.02)[0]
 
     def followers(self):
         leader = self.leader()
