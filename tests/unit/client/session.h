@@ -29,6 +29,21 @@ static inline struct driver_frame take(void) {
     return f;
 }
 
+/* The connection breaks; up to the next one's handshake, whose answer is the test's. */
+static inline void connect_again(void) {
+    driver_event(&d, CE_LOST);
+    while (!driver_find(&d, CU_CONNECT))
+        driver_sleep(&d);
+    driver_event(&d, CE_CONNECTED);
+    driver_drop_sent(&d);
+}
+
+/* And comes back in the same session. */
+static inline void reconnect(void) {
+    connect_again();
+    driver_connect_response(&d, 0x1234, 9000);
+}
+
 static inline void assert_nothing_sent(void) {
     struct driver_frame f;
     ck_assert(!driver_take(&d, true, &f));

@@ -16,16 +16,6 @@ static struct proto_connect_request take_connect_request(void) {
     return req;
 }
 
-/* The connection breaks, and comes back in the same session. */
-static void reconnect(void) {
-    driver_event(&d, CE_LOST);
-    while (!driver_find(&d, CU_CONNECT))
-        driver_sleep(&d);
-    driver_event(&d, CE_CONNECTED);
-    driver_drop_sent(&d);
-    driver_connect_response(&d, 0x1234, 9000);
-}
-
 START_TEST(the_first_tick_connects_to_the_first_server) {
     driver_event(&d, CE_TICK);
     ck_assert_int_eq(driver_find(&d, CU_CONNECT)->server, 0);

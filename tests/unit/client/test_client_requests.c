@@ -3,16 +3,6 @@
 
 #include <string.h>
 
-/* The connection breaks, and comes back in the same session. */
-static void reconnect(void) {
-    driver_event(&d, CE_LOST);
-    while (!driver_find(&d, CU_CONNECT))
-        driver_sleep(&d);
-    driver_event(&d, CE_CONNECTED);
-    driver_drop_sent(&d);
-    driver_connect_response(&d, 0x1234, 9000);
-}
-
 START_TEST(a_request_goes_out_with_a_rising_xid_and_its_record) {
     driver_write(&d, 10, "/a", 0);
     driver_request(&d, 11, OP_GET_DATA, "/b", false, 0);

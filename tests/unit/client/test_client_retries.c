@@ -16,20 +16,6 @@ static void granted(void) { asking(PROTOCOL_VERSION_RETRIES); }
 
 static void refused(void) { asking(0); }
 
-/* Up to the handshake's answer, which is the test's. */
-static void connect_again(void) {
-    driver_event(&d, CE_LOST);
-    while (!driver_find(&d, CU_CONNECT))
-        driver_sleep(&d);
-    driver_event(&d, CE_CONNECTED);
-    driver_drop_sent(&d);
-}
-
-static void reconnect(void) {
-    connect_again();
-    driver_connect_response(&d, 0x1234, 9000);
-}
-
 START_TEST(the_connect_request_asks_for_retries) {
     driver_event(&d, CE_LOST);
     while (!driver_find(&d, CU_CONNECT))

@@ -4,20 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Up to the handshake's answer, which is the test's. */
-static void connect_again(void) {
-    driver_event(&d, CE_LOST);
-    while (!driver_find(&d, CU_CONNECT))
-        driver_sleep(&d);
-    driver_event(&d, CE_CONNECTED);
-    driver_drop_sent(&d);
-}
-
-static void reconnect(void) {
-    connect_again();
-    driver_connect_response(&d, 0x1234, 9000);
-}
-
 /* Asks with watch and lets it be answered. */
 static void watch(int32_t xid, int32_t opcode, const char *path, int32_t err) {
     driver_request(&d, (uint64_t)xid, opcode, path, true, 0);
