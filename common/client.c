@@ -14,7 +14,10 @@ struct client *client_new(const struct client_config *config) {
     c->server = -1;
     c->next_server = config->first_server;
     c->timeout_ms = config->timeout_ms;
-    c->next_xid = 1;
+    c->session_id = config->resume.session_id;
+    memcpy(c->passwd, config->resume.passwd, PASSWD_BYTES);
+    c->seen_zxid = c->reply_zxid = config->resume.last_zxid;
+    c->next_xid = config->resume.next_xid > 0 ? config->resume.next_xid : 1;
     c->armed_ms = INT64_MAX;
     c->request_deadline_ms = INT64_MAX;
     creq_list_init(&c->waiting);
@@ -104,6 +107,7 @@ void client_lose(struct client *c, bool drop_socket) {
     c->has_socket = false;
     c->read_only = false;
     c->server = -1;
+    c->again_frames = 0;
     buf_reset(&c->tx);
     if (c->close_sent) { /* The server has most likely ended the session; nothing is left to wait
                             for. */
@@ -336,9 +340,18 @@ enum client_state client_state(const struct client *c) { return c->state; }
 
 session_id_t client_session_id(const struct client *c) { return c->session_id; }
 
+void client_get_resume(const struct client *c, struct client_resume *ret) {
+    ret->session_id = c->session_id;
+    memcpy(ret->passwd, c->passwd, PASSWD_BYTES);
+    ret->last_zxid = c->seen_zxid;
+    ret->next_xid = c->next_xid;
+}
+
 int32_t client_timeout_ms(const struct client *c) { return c->timeout_ms; }
 
 zxid_t client_last_zxid(const struct client *c) { return c->seen_zxid; }
+
+bool client_has_retries(const struct client *c) { return c->retries; }
 
 bool client_is_read_only(const struct client *c) { return c->read_only; }
 

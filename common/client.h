@@ -34,6 +34,11 @@
  * ZK_CONNECTIONLOSS when their connection went. Watches go over too (setWatches, relative to what
  * was seen), and the zxid, so that the new session does not read backwards either.
  *
+ * Persistent watches (addWatch) stay until removeWatches; they are armed again by setWatches2,
+ * which is sent only where there are some. A server that grants exactly-once retries then tells
+ * first what they missed, in order; CU_WATCH tells nothing of that twice. Where it cannot look back
+ * so far, and always where the server is another kind or reads only, CU_GAP says so.
+ *
  * A read that was lost with five connections is answered ZK_CONNECTIONLOSS, one whose reply is
  * longer than max_frame_bytes ZK_MARSHALLINGERROR: they would break every connection. A refused
  * addauth answers all ZK_AUTHFAILED. A reply SESSIONEXPIRED or SESSIONMOVED ends the connection:
@@ -48,6 +53,15 @@
 #include "common/types.h"
 #include "common/zkerr.h"
 
+/* A session of an earlier client, which ended without closing it, to be gone on with. All zeros:
+ * none. Its watches are not known here: the caller arms them again. */
+struct client_resume {
+    session_id_t session_id;
+    uint8_t passwd[PASSWD_BYTES];
+    zxid_t last_zxid; /* no server behind it will do */
+    int32_t next_xid; /* above all that it used: with retries a server knows writes by their xid */
+};
+
 struct client_config {
     int32_t server_count;    /* addresses stay with the shell, which knows them by index */
     int32_t first_server;    /* where to begin: the shell's random choice */
@@ -55,6 +69,7 @@ struct client_config {
     int32_t max_frame_bytes; /* greatest reply accepted */
     bool retries;            /* ask for exactly-once retries */
     bool read_only_ok;       /* take a server without a quorum, that only reads */
+    struct client_resume resume;
 };
 
 struct client;
@@ -78,6 +93,9 @@ struct client_event {
     uint64_t token;      /* CE_REQUEST, CE_CANCEL: the caller's, unique among the unanswered */
     int32_t opcode;      /* CE_REQUEST */
     int64_t deadline_ms; /* CE_REQUEST: mono_ms at the latest; 0 is never (-o hard) */
+    int32_t xid; /* CE_REQUEST: of a write that an earlier client sent in this session, and nobody
+                    knows with what result: it is sent again with exactly-once retries or answered
+                    ZK_CONNECTIONLOSS. 0 otherwise */
 };
 
 enum client_update_type {
@@ -87,6 +105,7 @@ enum client_update_type {
     CU_REPLY,      /* answer of `token`: err, zxid, and the reply record when err is 0 */
     CU_WATCH, /* a watch event: zk_event type in `err`, path in `bytes`, `zxid` (-1 when the server
                  does not say) */
+    CU_GAP,   /* events of persistent watches may have been lost here */
     CU_STATE, /* `state` changed */
     CU_DEADLINE, /* call with CE_TICK at this mono_ms (replaces the one before) */
     CU_CLOSED,   /* the session is closed; nothing follows */
@@ -123,14 +142,34 @@ struct client_updates client_step(struct client *c, const struct client_event *e
 
 /* Watches that must be armed again after a reconnect (setWatches, relative to the last zxid seen).
  * One-shot watches: the client keeps what was asked for with `watch` true in getData, exists and
- * getChildren and forgets it when the event came. */
+ * getChildren and forgets it when the event came. Persistent ones it keeps from the answer to their
+ * addWatch on. Both are forgotten with the answer to removeWatches. */
+enum cwatch_kind {
+    CWATCH_DATA = 1,
+    CWATCH_EXIST = 2,
+    CWATCH_CHILD = 4,
+    CWATCH_PERSISTENT = 8,
+    CWATCH_RECURSIVE = 16,
+    CWATCH_STAYS = CWATCH_PERSISTENT | CWATCH_RECURSIVE,
+};
+/* The one-shot kinds that an event (enum zk_event) uses up. */
+unsigned client_watch_used_up(int32_t event_type);
 
 enum client_state client_state(const struct client *c);
+/* Whether an unanswered request has ever been on a wire. */
+bool client_was_sent(const struct client *c, uint64_t token);
 session_id_t client_session_id(const struct client *c); /* 0 before the first */
 int32_t client_timeout_ms(const struct client *c);      /* as negotiated */
-zxid_t client_last_zxid(const struct client *c);        /* highest seen, kept over reconnects */
-bool client_is_read_only(const struct client *c);       /* connected to a server without quorum */
-int32_t client_server(const struct client *c);          /* index of the server in use, -1 none */
+/* What the next client needs to go on with this session, once this one is no more. */
+void client_get_resume(const struct client *c, struct client_resume *ret);
+/* With what xid a write is sent or is going to be; 0 for reads and what is unknown. */
+int32_t client_xid_of(const struct client *c, uint64_t token);
+zxid_t client_last_zxid(const struct client *c); /* highest seen, kept over reconnects */
+/* Whether the server grants this session exactly-once retries: then it is one of ours, and tells
+ * after a reconnect what persistent watches have missed. */
+bool client_has_retries(const struct client *c);
+bool client_is_read_only(const struct client *c); /* connected to a server without quorum */
+int32_t client_server(const struct client *c);    /* index of the server in use, -1 none */
 /* Puts `scheme:auth` on this connection, with the next step, and on every later one (addauth).
  * Copied. */
 void client_add_auth(struct client *c, const char *scheme, struct slice auth);

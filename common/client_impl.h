@@ -4,15 +4,8 @@
 
 #include "common/check.h"
 #include "common/client.h"
+#include "common/hash.h"
 #include "common/mem.h"
-
-/* The keys are short; and the default function falls through its cases without saying so, which
- * clang warns of. */
-#define HASH_FUNCTION HASH_FNV
-#define uthash_malloc(size_bytes) mem_alloc(size_bytes)
-#define uthash_free(p, size_bytes) mem_free(p)
-#define uthash_fatal(msg) check_failed(__FILE__, __LINE__, msg)
-#include <uthash.h>
 
 /* Unanswered requests at most: far more than callers of one mount, yet a bound on memory. */
 #define CLIENT_REQUESTS_MAX 65536
@@ -36,7 +29,14 @@
  * not wait. */
 #define CLIENT_GOOD_CONNECTION_MS 1000
 
-enum creq_watch { CREQ_WATCH_NONE, CREQ_WATCH_DATA, CREQ_WATCH_EXISTS, CREQ_WATCH_CHILD };
+enum creq_watch {
+    CREQ_WATCH_NONE,
+    CREQ_WATCH_DATA,
+    CREQ_WATCH_EXISTS,
+    CREQ_WATCH_CHILD,
+    CREQ_WATCH_ADD,    /* addWatch */
+    CREQ_WATCH_REMOVE, /* removeWatches */
+};
 
 /* One request, from CE_REQUEST to its answer. Owned by the table when it still has a caller; by the
  * sent list alone when the caller was answered already (deadline, cancel), for the server's answer
@@ -62,13 +62,18 @@ struct creq_list {
     struct creq **tail;
 };
 
-enum cwatch_kind { CWATCH_DATA = 1, CWATCH_EXIST = 2, CWATCH_CHILD = 4 };
-
 struct cwatch {
     UT_hash_handle hh;
     unsigned kinds; /* of enum cwatch_kind */
     uint32_t path_len;
     uint8_t path[];
+};
+
+/* The zxid of the last event, and all events of that zxid: a server tells them in the order of the
+ * zxids, so all that were before have been heard as well. */
+struct cheard {
+    zxid_t zxid;       /* 0: not known */
+    struct buf events; /* type, path, for each; the type 0: left out */
 };
 
 struct cauth {
@@ -116,6 +121,11 @@ struct client {
     int64_t request_deadline_ms; /* no request's deadline is earlier; INT64_MAX none */
 
     struct cwatch *watches;
+    size_t staying;        /* how many of them have kinds of CWATCH_STAYS */
+    struct cheard heard;   /* while some stay, from servers that show zxids */
+    struct cheard again;   /* as that was before this connection: it may be told anew */
+    uint32_t again_frames; /* setWatches that are not answered on it */
+    bool again_split; /* those that stay did not fit into one: what is told again is in no order */
     struct cauth *auths;
     bool auth_is_new; /* one was added since they were last sent */
 
@@ -156,6 +166,7 @@ void client_fail_all(struct client *c, int32_t sent_err, int32_t waiting_err);
 
 /* client_io.c */
 void client_on_bytes(struct client *c, struct slice bytes);
+int32_t client_take_xid(struct client *c);
 void client_send_connect(struct client *c);
 void client_send_ping(struct client *c);
 void client_send_close(struct client *c);
@@ -170,8 +181,14 @@ void client_frame_end(struct client *c, size_t at);
 /* What the request would watch, were its answer to allow it. */
 enum creq_watch client_watch_of(int32_t opcode, struct slice record);
 void client_watch_answered(struct client *c, const struct creq *r, int32_t err);
-void client_watch_fired(struct client *c, int32_t event_type, struct slice path);
+/* True when a one-shot watch was used up. */
+bool client_watch_fired(struct client *c, int32_t event_type, struct slice path);
+/* Whether this event was told on an earlier connection; else it is noted. */
+bool client_watch_repeated(struct client *c, zxid_t zxid, int32_t event_type, struct slice path);
+/* Arms them all again on a new connection; tells of a gap where the server cannot close it. */
 void client_send_watches(struct client *c);
+/* The answer to one of these requests. */
+void client_watches_set(struct client *c, int32_t err);
 void client_watch_close(struct client *c);
 
 #endif

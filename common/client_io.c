@@ -1,5 +1,6 @@
 /* Frames out, frames in. */
 #include "common/client_impl.h"
+#include "common/mutant.h"
 
 #include <string.h>
 
@@ -37,7 +38,7 @@ void client_send_ping(struct client *c) {
 }
 
 /* Positive and rising; after the greatest it begins again, for negative numbers have meanings. */
-static int32_t take_xid(struct client *c) {
+int32_t client_take_xid(struct client *c) {
     int32_t xid = c->next_xid;
     c->next_xid = xid == INT32_MAX ? 1 : xid + 1;
     return xid;
@@ -45,7 +46,7 @@ static int32_t take_xid(struct client *c) {
 
 void client_send_close(struct client *c) {
     c->close_sent = true;
-    c->close_xid = take_xid(c);
+    c->close_xid = client_take_xid(c);
     client_frame_end(c, client_frame_begin(c, c->close_xid, OP_CLOSE_SESSION));
 }
 
@@ -64,7 +65,7 @@ void client_send_auths(struct client *c) {
 
 void client_send_request(struct client *c, struct creq *r, struct slice record) {
     if (r->xid == 0)
-        r->xid = take_xid(c);
+        r->xid = client_take_xid(c);
     if (r->sends < UINT8_MAX)
         r->sends++;
     size_t at = client_frame_begin(c, r->xid, r->opcode);
@@ -89,11 +90,24 @@ static bool on_notification(struct client *c, const struct proto_reply_header *h
         return false;
     if (h->zxid > c->seen_zxid)
         c->seen_zxid = h->zxid;
-    client_watch_fired(c, e.type, e.path);
+    bool used = client_watch_fired(c, e.type, e.path);
+    if (client_watch_repeated(c, h->zxid, e.type, e.path) && !used && !MUTANT(WATCH_HEARD_AGAIN))
+        return true;
     struct client_update *u = client_emit(c, CU_WATCH);
     u->err = e.type;
     u->zxid = h->zxid;
     u->bytes = e.path;
+    return true;
+}
+
+/* Of several frames each makes up for its own watches only: what the last reply showed counts from
+ * the last one on. */
+static bool on_watches_set(struct client *c, const struct proto_reply_header *h) {
+    client_watches_set(c, h->err);
+    if (c->again_frames == 0)
+        note_reply_zxid(c, h->zxid);
+    else if (h->zxid > c->seen_zxid)
+        c->seen_zxid = h->zxid;
     return true;
 }
 
@@ -151,8 +165,9 @@ static bool on_frame(struct client *c, struct slice frame) {
         return on_notification(c, &h, &in);
     case XID_AUTH:
         return on_auth_reply(c, &h);
-    case XID_PING:
     case XID_SET_WATCHES:
+        return on_watches_set(c, &h);
+    case XID_PING:
         note_reply_zxid(c, h.zxid);
         return true;
     default:

@@ -63,6 +63,9 @@ static struct creq *request_new(struct client *c, const struct client_event *ev)
     r->deadline_ms = ev->deadline_ms;
     r->is_write = !info || (info->flags & OPF_WRITE) != 0;
     r->watch = client_watch_of(ev->opcode, ev->bytes);
+    if (r->is_write)
+        r->xid = ev->xid != 0 ? ev->xid : client_take_xid(c);
+    r->sends = ev->xid != 0 ? 1 : 0;
     HASH_ADD(hh, c->by_token, token, sizeof(r->token), r);
     if (r->deadline_ms > 0 && r->deadline_ms < c->request_deadline_ms)
         c->request_deadline_ms = r->deadline_ms;
@@ -87,6 +90,11 @@ void client_request(struct client *c, const struct client_event *ev) {
         return;
     }
     struct creq *r = request_new(c, ev);
+    if (r->sends > 0 && c->state == CLIENT_CONNECTED && !c->retries) {
+        client_answer(c, r, ZK_CONNECTIONLOSS, 0, SLICE_NULL);
+        client_free_request(r);
+        return;
+    }
     if (keeps_record(c, r) && ev->bytes.len > 0) {
         r->record = mem_dup(ev->bytes.p, (size_t)ev->bytes.len);
         r->record_len = (uint32_t)ev->bytes.len;
@@ -100,6 +108,12 @@ void client_request(struct client *c, const struct client_event *ev) {
     }
 }
 
+int32_t client_xid_of(const struct client *c, uint64_t token) {
+    struct creq *r;
+    HASH_FIND(hh, c->by_token, &token, sizeof(token), r);
+    return r && r->is_write ? r->xid : 0;
+}
+
 void client_cancel(struct client *c, uint64_t token) {
     struct creq *r;
     HASH_FIND(hh, c->by_token, &token, sizeof(token), r);
@@ -111,6 +125,12 @@ void client_cancel(struct client *c, uint64_t token) {
         return;
     list_remove(&c->waiting, r);
     client_free_request(r);
+}
+
+bool client_was_sent(const struct client *c, uint64_t token) {
+    struct creq *r;
+    HASH_FIND(hh, c->by_token, &token, sizeof(token), r);
+    return r && r->sends > 0;
 }
 
 void client_send_waiting(struct client *c) {

@@ -6,24 +6,6 @@ void cursor_init(struct cursor *c, const void *p, size_t n) {
     c->bad = false;
 }
 
-size_t cursor_left(const struct cursor *c) { return c->bad ? 0 : (size_t)(c->end - c->p); }
-
-const uint8_t *cursor_bytes(struct cursor *c, size_t n) {
-    if (n > cursor_left(c) || c->bad) {
-        c->bad = true;
-        return NULL;
-    }
-    const uint8_t *p = c->p;
-    if (n > 0)
-        c->p += n;
-    return p;
-}
-
-uint8_t cursor_u8(struct cursor *c) {
-    const uint8_t *p = cursor_bytes(c, 1);
-    return p ? p[0] : 0;
-}
-
 uint32_t cursor_u32be(struct cursor *c) {
     const uint8_t *p = cursor_bytes(c, 4);
     if (!p)

@@ -12,11 +12,28 @@ struct cursor {
 };
 
 void cursor_init(struct cursor *c, const void *p, size_t n);
-size_t cursor_left(const struct cursor *c);
-uint8_t cursor_u8(struct cursor *c);
 uint32_t cursor_u32be(struct cursor *c);
 uint64_t cursor_u64be(struct cursor *c);
+
+static inline size_t cursor_left(const struct cursor *c) {
+    return c->bad ? 0 : (size_t)(c->end - c->p);
+}
+
 /* Borrows n bytes of the input, or NULL (and bad) when fewer are left. */
-const uint8_t *cursor_bytes(struct cursor *c, size_t n);
+static inline const uint8_t *cursor_bytes(struct cursor *c, size_t n) {
+    if (n > cursor_left(c) || c->bad) {
+        c->bad = true;
+        return NULL;
+    }
+    const uint8_t *p = c->p;
+    if (n > 0)
+        c->p += n;
+    return p;
+}
+
+static inline uint8_t cursor_u8(struct cursor *c) {
+    const uint8_t *p = cursor_bytes(c, 1);
+    return p ? p[0] : 0;
+}
 
 #endif

@@ -52,6 +52,11 @@ const char *path_invalid_reason(struct slice path, bool sequential) {
         return NULL;
     int32_t start = 1; /* of the component at hand */
     for (int32_t i = 1; i < path.len;) {
+        uint8_t byte = path.p[i];
+        if (byte > 0x1f && byte < 0x7f && byte != '/') {
+            i++; /* most are plain */
+            continue;
+        }
         uint32_t code = 0;
         int32_t len = utf8_decode(path.p + i, path.len - i, &code);
         if (len == 0)

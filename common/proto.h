@@ -85,6 +85,16 @@ enum zk_event {
     EVENT_NODE_DATA_CHANGED = 3,
     EVENT_NODE_CHILDREN_CHANGED = 4,
 };
+/* Modes of addWatch, and what removeWatches and checkWatches take away or look for (PROTOCOL 1.5).
+ */
+enum add_watch_mode { ADD_WATCH_PERSISTENT = 0, ADD_WATCH_RECURSIVE = 1 };
+enum watcher_type {
+    WATCHER_CHILDREN = 1,
+    WATCHER_DATA = 2,
+    WATCHER_ANY = 3,
+    WATCHER_PERSISTENT = 4, /* since 3.9 */
+    WATCHER_RECURSIVE = 5,  /* since 3.9 */
+};
 enum zk_state { STATE_DISCONNECTED = 0, STATE_SYNC_CONNECTED = 3, STATE_EXPIRED = -112 };
 
 /* Create flags (PROTOCOL 1.6). */

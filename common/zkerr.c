@@ -11,3 +11,8 @@ const char *zkerr_text(int code) {
         return "unknown error";
     }
 }
+
+bool zkerr_is_passing(int code) {
+    return code == ZK_CONNECTIONLOSS || code == ZK_OPERATIONTIMEOUT || code == ZK_SESSIONEXPIRED ||
+           code == ZK_SESSIONMOVED || code == ZK_NOTREADONLY || code == ZK_THROTTLEDOP;
+}

@@ -7,11 +7,15 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "fs/errmap.h"
+#include "fs/view.h"
 
 /* How long pieces are held when neither a write nor a close follows: long enough for a tool that
  * writes a value in several pieces, short enough for a write(2) that returned 0 and was the last
  * one. */
 #define HOLD_MS 1000
+
+/* Opened through a view that wants a version: no write may do without, not even the first. */
+static bool conditional(const struct handle *h) { return view_version(h->inode) != -1; }
 
 static void commit_fail(struct commit *commit, int errnum) {
     struct handle *h = commit->handle;
@@ -73,8 +77,12 @@ static void note_written(struct handle *h, const struct zstat *stat) {
 static void on_set(void *ctx, const struct zk_result *res) {
     struct commit *commit = ctx;
     struct handle *h = commit->handle;
-    if (res->err == ZK_BADVERSION && h->held_append && !h->replace) {
+    if (res->err == ZK_BADVERSION && h->held_append && !h->replace && !conditional(h)) {
         call_track(commit->call, zk_get(h->fs->zk, inode_path(h->inode), on_newer, commit));
+        return;
+    }
+    if (res->err == ZK_NONODE && call_moved(commit->call)) {
+        send_set(commit);
         return;
     }
     if (res->err != ZK_OK) {
@@ -86,6 +94,7 @@ static void on_set(void *ctx, const struct zk_result *res) {
     handle_drop_held(h);
     h->replace = false;
     h->truncate = false;
+    handle_note(h);
     note_written(h, &res->stat);
     commit->done(commit->call);
 }
@@ -93,8 +102,12 @@ static void on_set(void *ctx, const struct zk_result *res) {
 static void send_set(struct commit *commit) {
     struct handle *h = commit->handle;
     struct slice data = {h->image.data, (int32_t)h->image.len};
-    call_track(commit->call, zk_set(h->fs->zk, inode_path(h->inode), data,
-                                    h->replace ? -1 : h->version, on_set, commit));
+    bool any_version = h->replace && !conditional(h);
+    uint64_t token = zk_set(h->fs->zk, inode_path(h->inode), data, any_version ? -1 : h->version,
+                            on_set, commit);
+    if (conditional(h) || (h->held_append && !any_version))
+        zk_exclusive(h->fs->zk, token); /* a counter, a line: another's is not ours */
+    call_track(commit->call, token);
 }
 
 void commit_start(struct commit *commit, struct call *c, struct handle *h,
@@ -102,6 +115,34 @@ void commit_start(struct commit *commit, struct call *c, struct handle *h,
     CHECK(h->owner == c);
     *commit = (struct commit){.call = c, .handle = h, .done = done};
     send_set(commit);
+}
+
+/* What a FLUSH or RELEASE had to commit is in the request that was sent, and nowhere else any more.
+ * Only a piece that stood alone can be told from the bytes before it. */
+bool commit_resume(struct call *c, struct handle *h, size_t appended) {
+    if (!call_was_sent(c, OP_SET_DATA))
+        return false;
+    struct proto_set_data_request r;
+    struct cursor in;
+    cursor_init(&in, c->sent->request.data, c->sent->request.len);
+    if (!proto_decode(&in, PROTO_set_data_request, &r) || r.data.len < 0)
+        return false;
+    bool told = h->held_told;
+    bool alone = !told && r.version != -1;
+    h->errnum = 0;
+    h->held_told = false;
+    handle_drop_held(h);
+    h->held_told = told; /* until it is known what became of it: this worker may crash, too */
+    handle_note(h);
+    buf_init(&h->image, 0);
+    buf_put(&h->image, r.data.p, (size_t)r.data.len);
+    handle_hold(h);
+    h->held_bytes = alone ? appended : 0;
+    h->held_append = h->held_bytes > 0;
+    h->replace = r.version == -1;
+    if (r.version != -1)
+        h->version = r.version;
+    return true;
 }
 
 void commit_close(struct commit *commit) {
@@ -175,6 +216,7 @@ static void quiet_end(struct call *c) {
     if (op->commit.errnum != 0) {
         struct slice path = inode_path(op->handle->inode);
         op->handle->errnum = op->commit.errnum;
+        handle_note(op->handle);
         log_warn(
             "what a descriptor wrote could not be committed; its next write, fsync or close says "
             "so path=%.*s errno=%d",

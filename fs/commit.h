@@ -25,6 +25,11 @@ void commit_start(struct commit *commit, struct call *c, struct handle *h,
  * were written. */
 void commit_close(struct commit *commit);
 
+/* When the call's request was under way as the worker before crashed, and had a commit at the
+ * server: makes h->image what was sent, and commit_start repeats it. False when there was none.
+ * `appended`: how many of its bytes are the request's own, put behind what was there; else 0. */
+bool commit_resume(struct call *c, struct handle *h, size_t appended);
+
 /* Puts `size` bytes at `off` (at the end when `append`) into h->image, which begins as what the
  * descriptor sees. 0 or EFBIG: then the pieces that were held are dropped, for they belong to the
  * value that does not fit. */

@@ -11,6 +11,13 @@ struct fuse_uv;
  * Requests are served from the next turn of the loop on. on_gone is called once when the mount has
  * gone by itself (umount(8), or the connection was aborted). */
 struct fuse_uv *fuse_uv_mount(struct fs *fs, void (*on_gone)(struct fs *fs));
+/* Goes on with a mount that an earlier worker served: `fd` is its FUSE device, fs->journal what it
+ * left, and the state made of that (resume_begin) is there. NULL when it cannot be. */
+struct fuse_uv *fuse_uv_resume(struct fs *fs, int fd, void (*on_gone)(struct fs *fs));
+/* The FUSE device. */
+int fuse_uv_fd(const struct fuse_uv *u);
+/* Whether the kernel can send requests again that this worker did not answer. */
+bool fuse_uv_can_resume(const struct fs *fs);
 /* Unmounts, if that has not happened, and stops serving. Calls must have been ended. `u` is freed
  * when the loop turns again. NULL is fine. */
 void fuse_uv_unmount(struct fuse_uv *u);

@@ -23,6 +23,9 @@ struct dir_list {
 
 struct handle {
     struct fs *fs;
+    uint64_t id; /* the kernel's fh: never used again, not by a later worker either */
+    UT_hash_handle by_id;
+    uint32_t kept;              /* the journal's record; 0 none (handle_keep) */
     struct inode *inode;        /* referenced */
     struct handle *prev, *next; /* inode->handles */
 
@@ -35,10 +38,23 @@ struct handle {
     bool held;        /* `image` is the value with pieces that are not committed yet */
     bool held_append; /* all of them were appended: the last held_bytes of image */
     size_t held_bytes;
+    bool cut; /* the last WRITE may be the first part of a longer write(2) */
     int64_t held_since_ms;
-    int errnum; /* of a commit in the background: told by the next operation, once */
+    bool held_told; /* a write(2) was answered whose bytes are in `image` alone */
+    int errnum;     /* of a commit in the background: told by the next operation, once */
     struct buf image;
     struct handle *dirty_prev, *dirty_next; /* fs->dirty while held */
+
+    /* Open since before a restart. */
+    bool unread;   /* `value` is not there: fetched when it is needed; of a directory the listing */
+    bool dead;     /* and could not be had: every read fails with EIO, every write with ESTALE */
+    uint64_t poll; /* of a stream: the kernel's number for who sleeps in poll(2); 0: nobody */
+    struct stream *stream;       /* of an INODE_VIEW_FILE (view_stream.h); else NULL */
+    struct owned *owned;         /* the znode goes with this descriptor; NULL: it stays */
+    struct lock_file *lock_file; /* referenced; NULL: nothing was locked through it (lock.h) */
+    int lost;     /* with the session: it cannot be used any more, and this is what a read gets
+                     (lost.h);     0: it was not */
+    bool refresh; /* `value` is from before it got a lock: to be read anew (refresh.h) */
 
     struct dir_list list; /* directories only */
 
@@ -51,9 +67,13 @@ struct handle *handle_new(struct fs *fs, struct inode *inode);
 void handle_close(struct handle *h);
 /* Closes every one: the mount has ended, and no RELEASE comes any more. */
 void handles_close(struct fs *fs);
-static inline struct handle *handle_of(const struct fuse_file_info *fi) {
-    return (struct handle *)(uintptr_t)fi->fh;
-}
+/* The open file of a request; NULL when there is none by that number. */
+struct handle *handle_find(struct fs *fs, const struct fuse_file_info *fi);
+/* Keeps the handle in the journal from now on, with its flags and version, and with its value when
+ * that is short: call.c does it before the kernel hears of the handle. */
+void handle_keep(struct handle *h);
+/* Makes the handles that the kernel has from earlier workers; inodes have been made. */
+void handles_resume(struct fs *fs);
 
 /* Calls `next` with the lock: at once when it is free, else when those before are done. The lock is
  * the call's until it ends. */
@@ -69,5 +89,9 @@ void handle_set_value(struct handle *h, struct blob *take_value, int32_t version
 void handle_drop_held(struct handle *h);
 /* Says that `image` has pieces which are to be committed later. */
 void handle_hold(struct handle *h);
+/* Says, before it is answered, that a write was taken into `image`. */
+void handle_told_held(struct handle *h);
+/* `replace`, `truncate`, `errnum`, `dead`, `lost` or `refresh` has changed, or `version` alone. */
+void handle_note(struct handle *h);
 
 #endif

@@ -81,3 +81,9 @@ uint64_t name_ino(struct slice path, zxid_t czxid, bool is_data) {
     uint64_t ino = XXH3_64bits_withSeed(path.p, (size_t)path.len, seed);
     return ino > 1 ? ino : ino + 2;
 }
+
+int name_hex_digit(uint8_t c) {
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}

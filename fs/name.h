@@ -12,6 +12,8 @@
 
 #define NAME_DATA ".data"
 #define NAME_VIEWS ".zk"
+/* Where the mounts keep in the tree what is theirs. */
+#define NAME_KEPT "/zookeeper/zkfs"
 /* The longest name that is shown, as statfs says it (f_namemax). */
 #define NAME_SHOWN_MAX 255
 
@@ -31,6 +33,8 @@ bool name_show(struct slice name, bool at_root, char *ret_shown);
 /* What a name that somebody typed means; for NAME_IS_ZNODE *ret_name is the znode's, borrowed from
  * shown. */
 enum name_kind name_read(const char *shown, bool at_root, struct slice *ret_name);
+/* Of a lower-case hexadecimal digit; -1 for anything else. */
+int name_hex_digit(uint8_t c);
 /* Appends the path of `name` in the directory `dir` (a valid path). False when it is longer than a
  * path may be (PATH_MAX_BYTES). */
 bool name_path(struct buf *out, struct slice dir, struct slice name);

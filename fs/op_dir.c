@@ -3,8 +3,10 @@
 #include <string.h>
 
 #include "common/mem.h"
+#include "common/path.h"
 #include "fs/name.h"
 #include "fs/ops.h"
+#include "fs/view.h"
 
 /* readdir knows no inode numbers, for a child's number depends on its Stat. Zero would hide the
  * entry. */
@@ -21,22 +23,26 @@ static void list_close(struct dir_list *list) {
     *list = (struct dir_list){0};
 }
 
-/* Names that do not fit into a directory entry are left out. */
-static void list_fill(struct dir_list *list, const struct jvec *children, bool at_root,
-                      bool has_data) {
+/* Names that do not fit into a directory entry are left out; returns how many. */
+static uint64_t list_fill(struct dir_list *list, const struct jvec *children, bool at_root,
+                          bool has_data) {
     list_close(list);
     buf_init(&list->names, 0);
     list->has_data = has_data;
     size_t most = children->count > 0 ? (size_t)children->count : 1;
     list->at = mem_alloc(sizeof *list->at * most);
     struct slice child;
+    uint64_t left_out = 0;
     char shown[NAME_SHOWN_MAX + 1];
     for (int32_t at = 0; jvec_next_string(children, &at, &child);) {
-        if (!name_show(child, at_root, shown))
+        if (!name_show(child, at_root, shown)) {
+            left_out++;
             continue;
+        }
         list->at[list->count++] = (uint32_t)list->names.len;
         buf_put(&list->names, shown, strlen(shown) + 1);
     }
+    return left_out;
 }
 
 struct opendir_op {
@@ -45,6 +51,7 @@ struct opendir_op {
     struct handle *handle;  /* NULL until the listing is there */
     struct handle *rewound; /* a listing again, for this one */
     size_t size;
+    off_t off;
 };
 
 static void reply_part(fuse_req_t req, struct handle *h, size_t size, off_t off);
@@ -52,23 +59,34 @@ static void reply_part(fuse_req_t req, struct handle *h, size_t size, off_t off)
 static void on_children(void *ctx, const struct zk_result *res) {
     struct opendir_op *op = ctx;
     struct call *c = &op->call;
+    if (res->err == ZK_NONODE && call_moved(c)) {
+        call_track(c, zk_children(c->fs->zk, inode_path(c->inode), on_children, op));
+        return;
+    }
     if (res->err != ZK_OK) {
         call_zk_err(c, res->err);
         return;
     }
-    bool at_root = c->inode == c->fs->inodes.root;
+    bool at_root = slice_equal(inode_path(c->inode), inode_path(c->fs->inodes.root));
+    bool has_data = c->fs->opt->layout_dirs || res->stat.data_length > 0;
+    uint64_t *left_out = &c->fs->views.names_left_out;
     if (op->rewound != NULL) {
-        list_fill(&op->rewound->list, &res->children, at_root, res->stat.data_length > 0);
+        *left_out += list_fill(&op->rewound->list, &res->children, at_root, has_data);
         fuse_req_interrupt_func(c->req, NULL, NULL);
-        reply_part(c->req, op->rewound, op->size, 0);
+        op->rewound->unread = false;
+        reply_part(c->req, op->rewound, op->size, op->off);
         c->req = NULL;
         call_err(c, 0);
         return;
     }
     struct handle *h = handle_new(c->fs, c->inode);
-    list_fill(&h->list, &res->children, at_root, res->stat.data_length > 0);
-    op->fi.fh = (uintptr_t)h;
+    *left_out += list_fill(&h->list, &res->children, at_root, has_data);
+    op->fi.fh = h->id;
     call_open(c, h, &op->fi);
+}
+
+static void list_read(struct call *c) {
+    call_track(c, zk_children(c->fs->zk, inode_path(c->inode), on_children, c));
 }
 
 static struct opendir_op *list_start(fuse_req_t req, struct inode *inode, struct handle *rewound) {
@@ -76,7 +94,6 @@ static struct opendir_op *list_start(fuse_req_t req, struct inode *inode, struct
     if (op == NULL)
         return NULL;
     op->rewound = rewound;
-    call_track(&op->call, zk_children(op_fs(req)->zk, inode_path(inode), on_children, op));
     return op;
 }
 
@@ -84,9 +101,15 @@ void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
     struct inode *inode = op_inode(req, ino);
     if (inode == NULL)
         return;
+    if (inode_is_view(inode)) {
+        view_opendir(req, inode, fi);
+        return;
+    }
     struct opendir_op *op = list_start(req, inode, NULL);
-    if (op != NULL)
-        op->fi = *fi;
+    if (op == NULL)
+        return;
+    op->fi = *fi;
+    view_fresh(&op->call, list_read);
 }
 
 /* Adds an entry; false when the buffer is full. */
@@ -124,31 +147,34 @@ void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct f
     struct inode *inode = op_inode(req, ino);
     if (inode == NULL)
         return;
-    struct handle *h = handle_of(fi);
+    struct handle *h = op_handle(req, fi);
+    if (h == NULL)
+        return;
     if (off < 0) {
         fuse_reply_err(req, EINVAL);
         return;
     }
-    if (off > 0 || !h->list.read) {
+    if (h->unread && inode_is_view(inode))
+        view_list(h);
+    if (!h->unread && (off > 0 || !h->list.read || inode_is_view(inode))) {
         reply_part(req, h, size, off);
         return;
     }
-    struct opendir_op *op = list_start(req, inode, h); /* rewinddir: as if opened again */
-    if (op != NULL)
-        op->size = size;
+    /* rewinddir: as if opened again; and after a restart, where the listing went with the worker */
+    struct opendir_op *op = list_start(req, inode, h);
+    if (op == NULL)
+        return;
+    op->size = size;
+    op->off = off;
+    view_fresh(&op->call, list_read);
 }
 
 void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
     (void)ino;
-    handle_close(handle_of(fi));
+    struct handle *h = handle_find(op_fs(req), fi);
+    if (h != NULL) /* else an earlier worker closed it, and could not say so */
+        handle_close(h);
     fuse_reply_err(req, 0);
-}
-
-static void on_sync(void *ctx, const struct zk_result *res) {
-    if (res->err != ZK_OK)
-        call_zk_err(ctx, res->err);
-    else
-        call_err(ctx, 0);
 }
 
 void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi) {
@@ -157,7 +183,11 @@ void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_
     struct inode *inode = op_inode(req, ino);
     if (inode == NULL)
         return;
+    if (inode_is_view(inode)) {
+        fuse_reply_err(req, 0);
+        return;
+    }
     struct call *c = call_new(op_fs(req), req, "fsyncdir", inode, sizeof *c, NULL);
     if (c != NULL)
-        call_track(c, zk_sync(op_fs(req)->zk, inode_path(inode), on_sync, c));
+        call_track(c, zk_sync(op_fs(req)->zk, inode_path(inode), call_zk_done, c));
 }

@@ -2,21 +2,31 @@
  * for pieces whose size is a multiple of 4,096: they wait for the rest of the value, because that
  * is how tools write a value in pieces, and each commit is seen by others (FUSE.md, rule 9). */
 #include <errno.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include "common/mem.h"
 #include "fs/commit.h"
+#include "fs/lock.h"
 #include "fs/ops.h"
+#include "fs/recall.h"
+#include "fs/refresh.h"
+#include "fs/resume.h"
+#include "fs/view.h"
+#include "fs/view_stream.h"
 
 #define PIECE_BYTES 4096
+/* A write(2) that is longer than a request, 1 MiB, comes in several, and the first of them ends
+ * where a page of the writer's memory does (FUSE.md, section 6): a WRITE longer than this may have
+ * more behind it. */
+#define WHOLE_WRITE_MAX ((1u << 20) - PIECE_BYTES)
 
 struct handle *op_file_handle(struct fs *fs, struct inode *inode, struct fuse_file_info *fi) {
     struct handle *h = handle_new(fs, inode);
     h->writable = (fi->flags & O_ACCMODE) != O_RDONLY;
     h->replace = h->writable && (fi->flags & O_TRUNC) != 0;
-    fi->fh = (uintptr_t)h;
+    fi->fh = h->id;
     fi->direct_io = 1;
-    fi->noflush = !h->writable;
     return h;
 }
 
@@ -25,10 +35,16 @@ struct open_op {
     struct fuse_file_info fi;
 };
 
+static void open_read(struct call *c);
+
 static void on_value(void *ctx, const struct zk_result *res) {
     struct open_op *op = ctx;
     struct call *c = &op->call;
     struct inode *inode = c->inode;
+    if (res->err == ZK_NONODE && call_moved(c)) {
+        open_read(c);
+        return;
+    }
     if (res->err != ZK_OK) {
         call_zk_err(c, res->err);
         return;
@@ -37,10 +53,19 @@ static void on_value(void *ctx, const struct zk_result *res) {
         call_err(c, ESTALE); /* another znode has the name: the kernel looks it up again */
         return;
     }
+    if (view_is_stale(inode, res->stat.version)) {
+        call_err(c, ESTALE);
+        return;
+    }
     inode_see(inode, &res->stat, res->data.len < 0 ? DATA_NULL : DATA_THERE);
     struct handle *h = op_file_handle(c->fs, inode, &op->fi);
     handle_set_value(h, blob_from_slice(res->data), res->stat.version);
+    h->truncate = h->replace; /* through a view on condition of a version */
     call_open(c, h, &op->fi);
+}
+
+static void open_read(struct call *c) {
+    call_track(c, zk_get(c->fs->zk, inode_path(c->inode), on_value, c));
 }
 
 /* With O_TRUNC nothing has to be read: the first write replaces whatever is there, and a truncation
@@ -49,57 +74,150 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
     struct inode *inode = op_inode(req, ino);
     if (inode == NULL)
         return;
-    if ((fi->flags & O_ACCMODE) != O_RDONLY && (fi->flags & O_TRUNC) != 0) {
+    bool writes = (fi->flags & O_ACCMODE) != O_RDONLY;
+    if (inode->kind == INODE_VIEW_FILE) {
+        stream_open(req, inode, fi);
+        return;
+    }
+    if (writes && view_refuses(req, inode, CHANGE_WRITE))
+        return;
+    if (writes && (fi->flags & O_TRUNC) != 0 && view_version(inode) == -1) {
         struct handle *h = op_file_handle(op_fs(req), inode, fi);
         h->truncate = true;
-        if (fuse_reply_open(req, fi) != 0)
-            handle_close(h);
+        call_reply_open(op_fs(req), req, h, fi);
         return;
     }
     struct open_op *op = call_new(op_fs(req), req, "open", inode, sizeof *op, NULL);
     if (op == NULL)
         return;
     op->fi = *fi;
-    call_track(&op->call, zk_get(op_fs(req)->zk, inode_path(inode), on_value, op));
+    view_fresh(&op->call, open_read);
+}
+
+/* Of a descriptor that has to get its value first: behind a lock (refresh.h), or after a restart
+ * (recall.h). */
+struct read_op {
+    struct call call;
+    struct refresh refresh;
+    struct recall recall;
+    struct handle *handle;
+    size_t size;
+    off_t off;
+};
+
+static struct slice part_of(const struct handle *h, off_t off, size_t size) {
+    struct slice view = handle_view(h);
+    if (off < 0 || off >= view.len)
+        return (struct slice){NULL, 0};
+    size_t left = (size_t)(view.len - off);
+    return (struct slice){view.p + off, (int32_t)(size < left ? size : left)};
+}
+
+static void read_recalled(struct call *c) {
+    struct read_op *op = (struct read_op *)c;
+    struct slice bytes = part_of(op->handle, op->off, op->size);
+    call_buf(c, bytes.p, (size_t)bytes.len);
+}
+
+static void read_refreshed(struct call *c) {
+    struct read_op *op = (struct read_op *)c;
+    recall_start(&op->recall, c, op->handle, EIO, false, read_recalled);
+}
+
+static void read_locked(struct call *c) {
+    struct read_op *op = (struct read_op *)c;
+    if (op->handle->lost != 0)
+        call_err(c, op->handle->lost);
+    else
+        refresh_start(&op->refresh, c, op->handle, read_refreshed);
 }
 
 void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi) {
-    (void)ino;
-    struct slice view = handle_view(handle_of(fi));
-    if (off < 0 || off >= view.len) {
-        fuse_reply_buf(req, NULL, 0);
+    struct handle *h = op_handle(req, fi);
+    if (h == NULL)
+        return;
+    if (h->stream != NULL) {
+        stream_read(req, h, size, off, fi);
         return;
     }
-    size_t left = (size_t)(view.len - off);
-    fuse_reply_buf(req, (const char *)view.p + off, size < left ? size : left);
+    if (h->lost != 0) {
+        fuse_reply_err(req, h->lost);
+        return;
+    }
+    if ((!h->refresh || h->held) && !recall_is_due(h)) {
+        struct slice bytes = part_of(h, off, size);
+        fuse_reply_buf(req, (const char *)bytes.p, (size_t)bytes.len);
+        return;
+    }
+    struct read_op *op = call_new(op_fs(req), req, "read", h->inode, sizeof *op, NULL);
+    if (op == NULL)
+        return;
+    op->handle = h;
+    op->size = size;
+    op->off = off;
+    handle_lock(&op->call, h, read_locked);
+}
+
+struct seek_op {
+    struct call call;
+    struct recall recall;
+    off_t off;
+    int whence;
+};
+
+/* The value is one piece of data, with the hole behind it. */
+static void seek_recalled(struct call *c) {
+    struct seek_op *op = (struct seek_op *)c;
+    off_t size = handle_view(op->recall.handle).len;
+    if (op->off < 0 || op->off >= size) {
+        call_err(c, ENXIO);
+        return;
+    }
+    fuse_req_interrupt_func(c->req, NULL, NULL);
+    fuse_reply_lseek(c->req, op->whence == SEEK_DATA ? op->off : size);
+    c->req = NULL;
+    call_err(c, 0);
 }
 
 void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse_file_info *fi) {
-    (void)ino;
-    off_t size = handle_view(handle_of(fi)).len;
-    if (whence != SEEK_DATA && whence != SEEK_HOLE)
+    struct handle *h = op_handle(req, fi);
+    if (h == NULL)
+        return;
+    /* A stream has neither data nor holes before they come. */
+    if (h->stream != NULL || (whence != SEEK_DATA && whence != SEEK_HOLE)) {
         fuse_reply_err(req, EINVAL);
-    else if (off < 0 || off >= size)
-        fuse_reply_err(req, ENXIO);
-    else
-        fuse_reply_lseek(req, whence == SEEK_DATA ? off : size);
+        return;
+    }
+    struct seek_op *op = call_new(op_fs(req), req, "lseek", h->inode, sizeof *op, NULL);
+    if (op == NULL)
+        return;
+    op->off = off;
+    op->whence = whence;
+    recall_start(&op->recall, &op->call, h, EIO, false, seek_recalled);
 }
 
 /* The failure of a commit that no request waited for. */
 static int take_errnum(struct handle *h) {
     int errnum = h->errnum;
+    if (errnum == 0)
+        return 0;
     h->errnum = 0;
+    handle_drop_held(h);
+    handle_note(h);
     return errnum;
 }
 
 struct write_op {
     struct call call;
     struct commit commit;
+    struct refresh refresh;
+    struct recall recall;
     struct handle *handle;
     struct blob *piece;
     off_t off;
     bool append;
     bool hold;
+    bool cut; /* handle.h */
 };
 
 static void write_end(struct call *c) {
@@ -110,36 +228,64 @@ static void write_end(struct call *c) {
 
 static void write_done(struct call *c) { call_write(c, ((struct write_op *)c)->piece->len); }
 
-static void write_locked(struct call *c) {
+static void write_recalled(struct call *c) {
     struct write_op *op = (struct write_op *)c;
     struct handle *h = op->handle;
     int errnum = take_errnum(h);
     if (errnum == 0)
         errnum = commit_put(h, op->piece->bytes, op->piece->len, op->off, op->append);
+    if (errnum == EFBIG && h->cut) {
+        h->errnum = EFBIG; /* the kernel tells of the first part only: a short write */
+        handle_note(h);
+    }
+    h->cut = op->cut && errnum == 0;
     if (errnum != 0) {
         call_err(c, errnum);
     } else if (op->hold) {
         commits_arm(c->fs);
+        handle_told_held(h);
         write_done(c);
     } else {
         commit_start(&op->commit, c, h, write_done);
     }
 }
 
+static void write_refreshed(struct call *c) {
+    struct write_op *op = (struct write_op *)c;
+    recall_start(&op->recall, c, op->handle, ESTALE, op->append, write_recalled);
+}
+
+static void write_locked(struct call *c) {
+    struct write_op *op = (struct write_op *)c;
+    struct handle *h = op->handle;
+    if (commit_resume(c, h, op->append ? op->piece->len : 0))
+        commit_start(&op->commit, c, h, write_done);
+    else if (h->lost != 0)
+        call_err(c, ESTALE);
+    else
+        refresh_start(&op->refresh, c, h, write_refreshed);
+}
+
 void op_write(fuse_req_t req, fuse_ino_t ino, const char *p, size_t size, off_t off,
               struct fuse_file_info *fi) {
-    struct inode *inode = op_inode(req, ino);
-    if (inode == NULL)
+    (void)ino;
+    struct handle *h = op_handle(req, fi);
+    if (h == NULL)
         return;
-    struct write_op *op = call_new(op_fs(req), req, "write", inode, sizeof *op, write_end);
+    if (h->stream != NULL) {
+        fuse_reply_err(req, EBADF);
+        return;
+    }
+    struct write_op *op = call_new(op_fs(req), req, "write", h->inode, sizeof *op, write_end);
     if (op == NULL)
         return;
-    op->handle = handle_of(fi);
+    op->handle = h;
     op->piece = blob_new(p, size);
     op->off = off;
     op->append = (fi->flags & O_APPEND) != 0;
     /* What the kernel writes back of a shared mapping comes in whole pages whatever is in them. */
-    op->hold = size % PIECE_BYTES == 0 && fi->writepage == 0;
+    op->cut = size > WHOLE_WRITE_MAX && fi->writepage == 0;
+    op->hold = op->cut || (size % PIECE_BYTES == 0 && fi->writepage == 0);
     handle_lock(&op->call, op->handle, write_locked);
 }
 
@@ -150,29 +296,38 @@ struct settle_op {
     struct handle *handle;
     bool truncation; /* commit a truncation that nothing was written after, too */
     bool sync;
-    bool close;
+    fuse_req_t close; /* the RELEASE: answered when the handle is closed; else NULL */
+    bool unlock;      /* the POSIX locks of owner, which has closed a descriptor of the file */
+    uint64_t owner;
+    struct lock_done unlocked;
 };
 
 static void settle_end(struct call *c) {
     struct settle_op *op = (struct settle_op *)c;
     commit_close(&op->commit);
-    if (op->close) {
+    lock_leave(&op->unlocked);
+    if (op->unlock)
+        lock_release(op->handle, LOCK_RANGE, op->owner, 0, INT64_MAX, NULL);
+    if (op->close != NULL) {
         handle_unlock(c);
         handle_close(op->handle);
+        fuse_reply_err(op->close, 0);
     }
 }
 
-static void on_sync(void *ctx, const struct zk_result *res) {
-    if (res->err != ZK_OK)
-        call_zk_err(ctx, res->err);
-    else
-        call_err(ctx, 0);
+static void on_unlocked(struct lock_done *done, int errnum) {
+    struct settle_op *op =
+        (struct settle_op *)((char *)done - offsetof(struct settle_op, unlocked));
+    call_err(&op->call, errnum);
 }
 
 static void settle_rest(struct call *c) {
     struct settle_op *op = (struct settle_op *)c;
-    if (op->sync)
-        call_track(c, zk_sync(c->fs->zk, inode_path(c->inode), on_sync, op));
+    if (op->unlock) {
+        op->unlock = false;
+        lock_release(op->handle, LOCK_RANGE, op->owner, 0, INT64_MAX, &op->unlocked);
+    } else if (op->sync)
+        call_track(c, zk_sync(c->fs->zk, inode_path(c->inode), call_zk_done, op));
     else
         call_err(c, 0);
 }
@@ -180,7 +335,13 @@ static void settle_rest(struct call *c) {
 static void settle_locked(struct call *c) {
     struct settle_op *op = (struct settle_op *)c;
     struct handle *h = op->handle;
+    if (commit_resume(c, h, 0)) {
+        commit_start(&op->commit, c, h, settle_rest);
+        return;
+    }
     int errnum = take_errnum(h);
+    if (h->lost != 0 && (errnum != 0 || op->sync))
+        errnum = ESTALE;
     if (errnum != 0)
         call_err(c, errnum);
     else if (h->held || (h->truncate && op->truncation))
@@ -189,33 +350,51 @@ static void settle_locked(struct call *c) {
         settle_rest(c);
 }
 
-static struct settle_op *settle_new(fuse_req_t req, fuse_ino_t ino, const char *what,
-                                    struct fuse_file_info *fi) {
-    struct inode *inode = op_inode(req, ino);
-    if (inode == NULL)
-        return NULL;
-    struct settle_op *op = call_new(op_fs(req), req, what, inode, sizeof *op, settle_end);
+static struct settle_op *settle_new(fuse_req_t req, struct handle *h, const char *what) {
+    struct settle_op *op = call_new(op_fs(req), req, what, h->inode, sizeof *op, settle_end);
     if (op != NULL)
-        op->handle = handle_of(fi);
+        op->handle = h;
     return op;
+}
+
+/* It had a commit at the server when the worker before crashed. */
+static bool was_sent(fuse_req_t req) {
+    struct fs *fs = op_fs(req);
+    return resume_has(fs, fs->request_unique);
 }
 
 /* Any close(2) of the descriptor, bash's dup2 before `echo` writes included: so this is not yet the
  * end, and a truncation goes on waiting for its write. */
 void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
-    struct handle *h = handle_of(fi);
-    if (!h->held && h->errnum == 0 && h->owner == NULL) {
+    struct handle *h = op_handle(req, fi);
+    if (h == NULL)
+        return;
+    bool stream = h->stream != NULL;
+    bool unlock = !stream && lock_owner_has(h, fi->lock_owner);
+    bool nothing = !h->held && h->errnum == 0 && h->owner == NULL && !was_sent(req);
+    if (stream || (nothing && !unlock)) {
         fuse_reply_err(req, 0);
         return;
     }
-    struct settle_op *op = settle_new(req, ino, "flush", fi);
-    if (op != NULL)
-        handle_lock(&op->call, h, settle_locked);
+    struct settle_op *op = settle_new(req, h, "flush");
+    if (op == NULL)
+        return;
+    op->unlock = unlock;
+    op->owner = fi->lock_owner;
+    op->unlocked.fn = on_unlocked;
+    handle_lock(&op->call, h, settle_locked);
 }
 
 void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi) {
     (void)datasync;
-    struct settle_op *op = settle_new(req, ino, "fsync", fi);
+    struct handle *h = op_handle(req, fi);
+    if (h == NULL)
+        return;
+    if (h->stream != NULL) {
+        fuse_reply_err(req, 0);
+        return;
+    }
+    struct settle_op *op = settle_new(req, h, "fsync");
     if (op == NULL)
         return;
     op->truncation = true;
@@ -223,17 +402,43 @@ void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_inf
     handle_lock(&op->call, op->handle, settle_locked);
 }
 
+/* One that is not there was closed by an earlier worker, which could not say so any more. */
 void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
-    struct handle *h = handle_of(fi);
-    if (!h->held && !h->truncate && h->owner == NULL) {
+    (void)ino;
+    struct handle *h = handle_find(op_fs(req), fi);
+    if (h == NULL) {
+        fuse_reply_err(req, 0);
+        return;
+    }
+    if (!h->held && !h->truncate && h->owner == NULL && !was_sent(req)) {
         handle_close(h);
         fuse_reply_err(req, 0);
         return;
     }
-    struct settle_op *op = settle_new(req, ino, "close", fi);
+    struct settle_op *op = settle_new(req, h, "close");
     if (op == NULL)
         return;
     op->truncation = true;
-    op->close = true;
+    fuse_req_interrupt_func(req, NULL, NULL);
+    op->close = req;
+    op->call.req = NULL;
     handle_lock(&op->call, h, settle_locked);
+}
+
+/* A file is always ready, a stream when it has text. */
+void op_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
+             struct fuse_pollhandle *ph) {
+    struct handle *h = op_handle(req, fi);
+    if (h == NULL) {
+        if (ph != NULL)
+            fuse_pollhandle_destroy(ph);
+        return;
+    }
+    if (h->stream != NULL) {
+        stream_poll(req, h, ph);
+        return;
+    }
+    if (ph != NULL)
+        fuse_pollhandle_destroy(ph);
+    fuse_reply_poll(req, POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM);
 }

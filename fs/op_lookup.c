@@ -10,6 +10,7 @@
 #include "fs/name.h"
 #include "fs/ops.h"
 #include "fs/probe.h"
+#include "fs/view.h"
 
 struct fs *op_fs(fuse_req_t req) {
     return fuse_req_userdata(req);
@@ -22,12 +23,22 @@ struct inode *op_inode(fuse_req_t req, fuse_ino_t ino) {
     return inode;
 }
 
+struct handle *op_handle(fuse_req_t req, const struct fuse_file_info *fi) {
+    struct handle *h = handle_find(op_fs(req), fi);
+    if (h == NULL)
+        fuse_reply_err(req, EBADF);
+    return h;
+}
+
 enum inode_kind op_shape(struct call *c, struct slice path, const struct zstat *stat,
                          enum nullness data) {
     struct fs *fs = c->fs;
     int64_t now = (int64_t)uv_now(fs->loop);
-    if (inode_kind_of(stat, data) == INODE_DIR)
+    if (fs->opt->layout_dirs || inode_kind_of(stat, data) == INODE_DIR)
         return INODE_DIR;
+    if (fs->opt->empty_dir && stat->data_length == 0 &&
+        !inode_is_open(&fs->inodes, path, INODE_FILE, stat->czxid))
+        return INODE_DIR; /* but not what a program makes just now, before its first write */
     if (slice_equal(path, inode_path(fs->inodes.root)))
         return INODE_DIR; /* a mount's root is one, whatever its data is */
     if (mark_holds(&fs->marks, MARK_FILLED, path, 0, now))
@@ -51,8 +62,10 @@ bool op_data_is_new(struct call *c, const struct zstat *stat) {
 void op_reply_entry(struct call *c, struct slice path, enum inode_kind kind,
                     const struct zstat *stat, enum nullness data) {
     struct stat attr;
-    struct inode *inode = inode_get(&c->fs->inodes, path, kind, stat, data);
+    struct modifier view = c->inode->modifier;
+    struct inode *inode = inode_get_view(&c->fs->inodes, view, path, kind, stat, data);
     inode_attr(c->fs, path, kind, stat, &attr);
+    attr.st_ino += inode_view_salt(view);
     call_entry(c, inode, &attr);
 }
 
@@ -72,7 +85,9 @@ static void lookup_end(struct call *c) {
 static void lookup_probed(struct call *c, int err, const struct zstat *stat, enum nullness data) {
     struct lookup_op *op = (struct lookup_op *)c;
     struct slice path = op_slice(&op->path);
-    if (err != ZK_OK)
+    if (err == ZK_NONODE && !op->own_data && op_child_moved(c, &op->path))
+        probe_start(&op->probe, c, op_slice(&op->path), lookup_probed);
+    else if (err != ZK_OK)
         call_zk_err(c, err);
     else if (!op->own_data)
         op_reply_entry(c, path, op_shape(c, path, stat, data), stat, data);
@@ -82,12 +97,25 @@ static void lookup_probed(struct call *c, int err, const struct zstat *stat, enu
         op_reply_entry(c, path, INODE_DATA, stat, data);
 }
 
+static void lookup_start(struct call *c) {
+    struct lookup_op *op = (struct lookup_op *)c;
+    probe_start(&op->probe, c, op_slice(&op->path), lookup_probed);
+}
+
 void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name) {
     struct inode *dir = op_inode(req, parent);
     if (dir == NULL)
         return;
+    if (inode_is_view(dir)) {
+        view_lookup(req, dir, name);
+        return;
+    }
     struct buf path = BUF_INIT;
     enum op_child child = op_child(op_fs(req), dir, name, &path);
+    if (child == CHILD_VIEW && dir == op_fs(req)->inodes.root) {
+        view_lookup_top(req);
+        return;
+    }
     if (child != CHILD_ZNODE && child != CHILD_DATA) {
         buf_close(&path);
         fuse_reply_err(req, child == CHILD_TOO_LONG ? ENAMETOOLONG : ENOENT);
@@ -100,7 +128,7 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name) {
     }
     op->path = path;
     op->own_data = child == CHILD_DATA;
-    probe_start(&op->probe, &op->call, op_slice(&op->path), lookup_probed);
+    view_fresh(&op->call, lookup_start);
 }
 
 void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t count) {
@@ -146,6 +174,7 @@ static void attr_gone(struct call *c, int errnum) {
     }
     struct stat attr;
     inode_attr(c->fs, inode_path(inode), inode->kind, &inode->stat, &attr);
+    attr.st_ino += inode_view_salt(inode->modifier);
     attr.st_nlink = 0;
     add_held_size(inode, &attr);
     call_attr(c, &attr);
@@ -153,6 +182,10 @@ static void attr_gone(struct call *c, int errnum) {
 
 static void attr_probed(struct call *c, int err, const struct zstat *stat, enum nullness data) {
     struct inode *inode = c->inode;
+    if (err == ZK_NONODE && call_moved(c)) {
+        probe_start(&((struct attr_op *)c)->probe, c, inode_path(inode), attr_probed);
+        return;
+    }
     if (err == ZK_NONODE) {
         attr_gone(c, ENOENT);
         return;
@@ -168,14 +201,23 @@ static void attr_probed(struct call *c, int err, const struct zstat *stat, enum 
     inode_see(inode, stat, data);
     struct stat attr;
     inode_attr(c->fs, inode_path(inode), inode->kind, stat, &attr);
+    attr.st_ino += inode_view_salt(inode->modifier);
     add_held_size(inode, &attr);
     call_attr(c, &attr);
 }
 
-void op_reply_attr(fuse_req_t req, struct inode *inode) {
+struct call *op_reply_attr(fuse_req_t req, struct inode *inode) {
+    if (inode_is_view(inode)) {
+        struct stat attr;
+        view_attr(op_fs(req), inode, &attr);
+        fuse_reply_attr(req, &attr, 0);
+        return NULL;
+    }
     struct attr_op *op = call_new(op_fs(req), req, "getattr", inode, sizeof *op, attr_end);
-    if (op != NULL)
-        probe_start(&op->probe, &op->call, inode_path(inode), attr_probed);
+    if (op == NULL)
+        return NULL;
+    probe_start(&op->probe, &op->call, inode_path(inode), attr_probed);
+    return &op->call;
 }
 
 void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
@@ -193,8 +235,10 @@ void op_access(fuse_req_t req, fuse_ino_t ino, int mask) {
         return;
     if ((mask & W_OK) != 0 && op_fs(req)->opt->ro)
         fuse_reply_err(req, EROFS);
+    else if ((mask & W_OK) != 0 && view_forbids(inode, CHANGE_WRITE) != 0)
+        fuse_reply_err(req, view_forbids(inode, CHANGE_WRITE));
     else
-        fuse_reply_err(req, (mask & X_OK) != 0 && inode->kind != INODE_DIR ? EACCES : 0);
+        fuse_reply_err(req, (mask & X_OK) != 0 && !inode_is_dir(inode) ? EACCES : 0);
 }
 
 /* The server tells no sizes. These are numbers with which installers and file managers find room

@@ -2,14 +2,17 @@
 #include <errno.h>
 
 #include "common/path.h"
+#include "fs/flags.h"
 #include "fs/ops.h"
 #include "fs/probe.h"
+#include "fs/view.h"
 
 struct remove_op {
     struct call call; /* its inode is the parent */
     struct probe probe;
     struct buf path;
     pid_t pid;
+    zxid_t czxid; /* rmdir: of what is removed, or not below it */
 };
 
 static void remove_end(struct call *c) {
@@ -28,7 +31,9 @@ static void note_removed(struct remove_op *op) {
 static void on_unlinked(void *ctx, const struct zk_result *res) {
     struct remove_op *op = ctx;
     struct call *c = &op->call;
-    if (res->err == ZK_NOTEMPTY) {
+    if (res->err == ZK_NONODE && op_child_moved(c, &op->path)) {
+        call_track(c, zk_delete(c->fs->zk, op_slice(&op->path), -1, on_unlinked, op));
+    } else if (res->err == ZK_NOTEMPTY) {
         call_err(c, EISDIR); /* it got a child since the kernel looked */
     } else if (res->err != ZK_OK) {
         call_zk_err(c, res->err);
@@ -56,11 +61,12 @@ static void rmdir_probed(struct call *c, int err, const struct zstat *stat, enum
 static void on_rmdir(void *ctx, const struct zk_result *res) {
     struct remove_op *op = ctx;
     struct call *c = &op->call;
-    if (res->err == ZK_BADVERSION) {
+    if (res->err == ZK_BADVERSION || (res->err == ZK_NONODE && op_child_moved(c, &op->path))) {
         probe_start(&op->probe, c, op_slice(&op->path), rmdir_probed);
     } else if (res->err != ZK_OK) {
         call_zk_err(c, res->err);
     } else {
+        flags_gone(c->fs->flags, op_slice(&op->path), op->czxid);
         note_removed(op);
         call_err(c, 0);
     }
@@ -69,18 +75,39 @@ static void on_rmdir(void *ctx, const struct zk_result *res) {
 static void rmdir_probed(struct call *c, int err, const struct zstat *stat, enum nullness data) {
     struct remove_op *op = (struct remove_op *)c;
     (void)data;
-    if (err != ZK_OK)
+    op->czxid = stat->czxid;
+    if (err == ZK_NONODE && op_child_moved(c, &op->path)) {
+        probe_start(&op->probe, c, op_slice(&op->path), rmdir_probed);
+    } else if (err != ZK_OK) {
         call_zk_err(c, err);
-    else if (stat->num_children > 0 || stat->data_length > 0)
+    } else if (view_is_stale(c->inode, stat->version)) {
+        call_err(c, ESTALE);
+    } else if (stat->num_children > 0 || stat->data_length > 0) {
         call_err(c, ENOTEMPTY);
-    else
+    } else {
         call_track(c, zk_delete(c->fs->zk, op_slice(&op->path), stat->version, on_rmdir, op));
+    }
+}
+
+/* The worker before had sent the deletion. */
+static void on_rmdir_again(void *ctx, const struct zk_result *res) {
+    struct remove_op *op = ctx;
+    struct call *c = &op->call;
+    if (zkerr_is_passing(res->err)) {
+        call_zk_err(c, res->err);
+    } else if (res->err != ZK_OK) {
+        probe_start(&op->probe, c, op_slice(&op->path), rmdir_probed); /* it was refused */
+    } else {
+        flags_gone(c->fs->flags, op_slice(&op->path), op->czxid);
+        note_removed(op);
+        call_err(c, 0);
+    }
 }
 
 static struct remove_op *remove_start(fuse_req_t req, fuse_ino_t parent, const char *name,
                                       const char *what, enum op_child *ret_child) {
     struct inode *dir = op_inode(req, parent);
-    if (dir == NULL)
+    if (dir == NULL || view_refuses(req, dir, CHANGE_REMOVE))
         return NULL;
     struct buf path = BUF_INIT;
     *ret_child = op_child(op_fs(req), dir, name, &path);
@@ -105,11 +132,12 @@ void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name) {
     if (op == NULL)
         return;
     struct zk *zk = op->call.fs->zk;
+    int32_t version = view_version(op->call.inode);
     struct slice path = op_slice(&op->path);
     if (child == CHILD_DATA)
-        call_track(&op->call, zk_set(zk, path, SLICE_NULL, -1, on_data_nulled, op));
+        call_track(&op->call, zk_set(zk, path, SLICE_NULL, version, on_data_nulled, op));
     else
-        call_track(&op->call, zk_delete(zk, path, -1, on_unlinked, op));
+        call_track(&op->call, zk_delete(zk, path, version, on_unlinked, op));
 }
 
 void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name) {
@@ -117,8 +145,12 @@ void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name) {
     struct remove_op *op = remove_start(req, parent, name, "rmdir", &child);
     if (op == NULL)
         return;
-    if (child == CHILD_DATA)
+    if (child == CHILD_DATA) {
         call_err(&op->call, ENOTDIR);
-    else
+    } else if (call_was_sent(&op->call, OP_DELETE)) {
+        op->czxid = op->call.sent->before; /* it had been seen by then */
+        call_again(&op->call, false, on_rmdir_again, op);
+    } else {
         probe_start(&op->probe, &op->call, op_slice(&op->path), rmdir_probed);
+    }
 }

@@ -5,6 +5,9 @@
 #include "common/mem.h"
 #include "fs/commit.h"
 #include "fs/ops.h"
+#include "fs/recall.h"
+#include "fs/refresh.h"
+#include "fs/view.h"
 
 /* What strict_modes refuses. */
 #define SET_MODES                                                                                  \
@@ -16,19 +19,23 @@ struct resize_op {
     struct call call;
     struct handle *handle;
     struct commit commit;
+    struct recall recall;
+    struct refresh refresh;
     off_t size;
     bool grow_only; /* fallocate: and the answer has no attributes */
 };
 
 static void resize_end(struct call *c) { commit_close(&((struct resize_op *)c)->commit); }
 
-/* The answer of SETATTR has the attributes. The request goes over to a call of its own. */
+/* The answer of SETATTR has the attributes. The request goes over to a call of its own, and what
+ * was written for it stays known until that is answered. */
 static void answer_attr(struct call *c) {
     fuse_req_t req = c->req;
-    struct inode *inode = c->inode;
     fuse_req_interrupt_func(req, NULL, NULL);
     c->req = NULL;
-    op_reply_attr(req, inode);
+    struct call *attr = op_reply_attr(req, c->inode);
+    if (attr != NULL)
+        call_hand_over(c, attr);
     call_err(c, 0);
 }
 
@@ -40,7 +47,7 @@ static void resize_done(struct call *c) {
         answer_attr(c);
 }
 
-static void resize_locked(struct call *c) {
+static void resize_recalled(struct call *c) {
     struct resize_op *op = (struct resize_op *)c;
     struct handle *h = op->handle;
     off_t have = handle_view(h).len;
@@ -56,6 +63,21 @@ static void resize_locked(struct call *c) {
     if (op->size == 0)
         h->replace = true; /* nothing of the old value is kept, so none can be overwritten unseen */
     commit_start(&op->commit, c, h, resize_done);
+}
+
+static void resize_refreshed(struct call *c) {
+    struct resize_op *op = (struct resize_op *)c;
+    recall_start(&op->recall, c, op->handle, ESTALE, op->size == 0, resize_recalled);
+}
+
+static void resize_locked(struct call *c) {
+    struct resize_op *op = (struct resize_op *)c;
+    if (commit_resume(c, op->handle, 0))
+        commit_start(&op->commit, c, op->handle, resize_done);
+    else if (op->handle->lost != 0)
+        call_err(c, ESTALE);
+    else
+        refresh_start(&op->refresh, c, op->handle, resize_refreshed);
 }
 
 static void resize_start(fuse_req_t req, struct inode *inode, struct handle *h, off_t size,
@@ -81,7 +103,7 @@ static void cut_got(void *ctx, const struct zk_result *res);
 static void cut_set(void *ctx, const struct zk_result *res) {
     struct cut_op *op = ctx;
     struct call *c = &op->call;
-    if (res->err == ZK_BADVERSION)
+    if (res->err == ZK_BADVERSION && view_version(c->inode) == -1)
         call_track(c, zk_get(c->fs->zk, inode_path(c->inode), cut_got, op));
     else if (res->err != ZK_OK)
         call_zk_err(c, res->err);
@@ -94,6 +116,10 @@ static void cut_got(void *ctx, const struct zk_result *res) {
     struct call *c = &op->call;
     if (res->err != ZK_OK) {
         call_zk_err(c, res->err);
+        return;
+    }
+    if (view_is_stale(c->inode, res->stat.version)) {
+        call_err(c, ESTALE);
         return;
     }
     size_t have = res->data.len > 0 ? (size_t)res->data.len : 0;
@@ -122,7 +148,8 @@ static void cut_start(fuse_req_t req, struct inode *inode, off_t size) {
         return;
     op->size = size;
     if (size == 0)
-        call_track(&op->call, zk_set(fs->zk, path, (struct slice){NULL, 0}, -1, cut_set, op));
+        call_track(&op->call,
+                   zk_set(fs->zk, path, (struct slice){NULL, 0}, view_version(inode), cut_set, op));
     else
         call_track(&op->call, zk_get(fs->zk, path, cut_got, op));
 }
@@ -130,13 +157,15 @@ static void cut_start(fuse_req_t req, struct inode *inode, off_t size) {
 void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
                 struct fuse_file_info *fi) {
     struct inode *inode = op_inode(req, ino);
-    if (inode == NULL)
+    bool size = (to_set & FUSE_SET_ATTR_SIZE) != 0;
+    if (inode == NULL || view_refuses(req, inode, size ? CHANGE_WRITE : CHANGE_MODE))
         return;
-    if ((to_set & FUSE_SET_ATTR_SIZE) != 0) {
+    if (size) {
+        struct handle *h = fi != NULL && fi->fh != 0 ? handle_find(op_fs(req), fi) : NULL;
         if (inode->kind == INODE_DIR)
             fuse_reply_err(req, EISDIR);
-        else if (fi != NULL && fi->fh != 0 && handle_of(fi)->writable)
-            resize_start(req, inode, handle_of(fi), attr->st_size, false);
+        else if (h != NULL && h->writable)
+            resize_start(req, inode, h, attr->st_size, false);
         else
             cut_start(req, inode, attr->st_size);
         return;
@@ -153,6 +182,13 @@ void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len
     struct inode *inode = op_inode(req, ino);
     if (inode == NULL)
         return;
+    struct handle *h = op_handle(req, fi);
+    if (h == NULL)
+        return;
+    if (inode_is_view(inode)) {
+        fuse_reply_err(req, EBADF); /* cannot be open for writing */
+        return;
+    }
     off_t max = (off_t)fs_value_max(op_fs(req), (size_t)inode_path(inode).len);
     if ((mode & ~1) != 0)
         fuse_reply_err(req, EOPNOTSUPP);
@@ -161,5 +197,5 @@ void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len
     else if (mode == 1)
         fuse_reply_err(req, 0);
     else
-        resize_start(req, inode, handle_of(fi), off + len, true);
+        resize_start(req, inode, h, off + len, true);
 }

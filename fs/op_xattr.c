@@ -1,16 +1,20 @@
 /* Extended attributes. `user.zk.*` answers getxattr and is not listed, so that `cp -a` has nothing
- * to copy and stays quiet; `user.zk.acl` can be set. Every other name is absent (ENODATA), and
- * setting one is refused with EOPNOTSUPP, as on a filesystem without extended attributes: tools
- * that copy them along (cp -a, rsync -X, tar --xattrs) know that answer. */
+ * to copy and stays quiet; `user.zk.acl` and `user.zk.create` can be set. Every other name is
+ * absent (ENODATA), and setting one is refused with EOPNOTSUPP, as on a filesystem without extended
+ * attributes: tools that copy them along (cp -a, rsync -X, tar --xattrs) know that answer. */
 #include <errno.h>
 #include <string.h>
 
 #include "common/acl.h"
 #include "common/mem.h"
 #include "common/path.h"
+#include "fs/lock.h"
+#include "fs/op_flags.h"
 #include "fs/ops.h"
+#include "fs/view.h"
 
 #define PREFIX "user.zk."
+#define CREATE PREFIX "create"
 
 /* The fields of Stat, by the names that ZooKeeper's shell gives them, and their derived ones. */
 struct field {
@@ -46,7 +50,8 @@ static const struct field fields[] = {
     {"dataLength", false, true, get_data_length},
     {"numChildren", false, true, get_num_children},
     {"pzxid", true, true, get_pzxid},
-    /* A fencing token: greater for each later holder of the name. Decimal, to be compared. */
+    /* A fencing token: greater for each later holder of the name, or of an exclusive lock while
+     * this mount has one (lock_fence). Decimal, to be compared. */
     {"fence", false, false, get_czxid},
 };
 #define FIELD_COUNT (sizeof fields / sizeof fields[0])
@@ -78,7 +83,8 @@ static const struct field *find_field(const char *name) {
 struct xattr_op {
     struct call call;
     const struct field *field; /* NULL: all of Stat */
-    size_t size;               /* of the caller's buffer */
+    bool fence;
+    size_t size; /* of the caller's buffer */
 };
 
 static void reply(struct xattr_op *op, struct buf *out) {
@@ -93,7 +99,10 @@ static void on_stat(void *ctx, const struct zk_result *res) {
         return;
     }
     struct buf out = BUF_INIT;
-    if (op->field != NULL)
+    zxid_t fence = op->fence ? lock_fence(op->call.fs, op->call.inode) : 0;
+    if (fence != 0)
+        buf_printf(&out, "%lld", (long long)fence);
+    else if (op->field != NULL)
         print_field(&out, op->field, &res->stat);
     else
         print_stat(&out, &res->stat);
@@ -129,6 +138,10 @@ void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size) 
     struct slice path = inode_path(inode);
     const struct field *field = ours ? find_field(key) : NULL;
     bool acl = ours && strcmp(key, "acl") == 0;
+    if (strcmp(name, CREATE) == 0) {
+        op_flags_get(req, inode, size);
+        return;
+    }
     if (ours && strcmp(key, "path") == 0) {
         reply_now(req, path, size);
         return;
@@ -145,31 +158,23 @@ void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size) 
     if (op == NULL)
         return;
     op->field = field;
+    op->fence = field != NULL && strcmp(field->name, "fence") == 0;
     op->size = size;
     struct zk *zk = op_fs(req)->zk;
     call_track(&op->call,
                acl ? zk_get_acl(zk, path, on_acl, op) : zk_exists(zk, path, on_stat, op));
 }
 
-static void on_acl_set(void *ctx, const struct zk_result *res) {
-    if (res->err != ZK_OK)
-        call_zk_err(ctx, res->err);
-    else
-        call_err(ctx, 0);
-}
-
 static void set_acl(fuse_req_t req, struct inode *inode, struct slice text) {
     const char *why;
-    while (text.len > 0 && (text.p[text.len - 1] == '\n' || text.p[text.len - 1] == '\0'))
-        text.len--; /* what `$(…)` did not strip, and C strings */
-    struct blob *acl = acl_parse(text, &why);
+    struct blob *acl = acl_parse(op_text(text), &why);
     if (acl == NULL) {
         fuse_reply_err(req, EINVAL);
         return;
     }
     struct call *c = call_new(op_fs(req), req, "setxattr", inode, sizeof *c, NULL);
     if (c != NULL)
-        call_track(c, zk_set_acl(op_fs(req)->zk, inode_path(inode), acl, -1, on_acl_set, c));
+        call_track(c, zk_set_acl(op_fs(req)->zk, inode_path(inode), acl, -1, call_zk_done, c));
     blob_unref(acl);
 }
 
@@ -177,16 +182,18 @@ static void set_acl(fuse_req_t req, struct inode *inode, struct slice text) {
 void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size,
                  int flags) {
     struct inode *inode = op_inode(req, ino);
-    if (inode == NULL)
+    bool ours = strncmp(name, PREFIX, strlen(PREFIX)) == 0;
+    if (inode == NULL || (ours && view_refuses(req, inode, CHANGE_XATTR)))
         return;
-    if (strcmp(name, PREFIX "acl") == 0 && (flags & 1) != 0)
+    struct slice text = {(const uint8_t *)value, (int32_t)size};
+    if (strcmp(name, CREATE) == 0)
+        op_flags_set(req, inode, text, flags);
+    else if (strcmp(name, PREFIX "acl") == 0 && (flags & 1) != 0)
         fuse_reply_err(req, EEXIST);
     else if (strcmp(name, PREFIX "acl") == 0)
-        set_acl(req, inode, (struct slice){(const uint8_t *)value, (int32_t)size});
-    else if (strncmp(name, PREFIX, strlen(PREFIX)) == 0)
-        fuse_reply_err(req, EPERM);
+        set_acl(req, inode, text);
     else
-        fuse_reply_err(req, EOPNOTSUPP);
+        fuse_reply_err(req, ours ? EPERM : EOPNOTSUPP);
 }
 
 void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size) {
@@ -195,6 +202,12 @@ void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size) {
 }
 
 void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name) {
-    if (op_inode(req, ino) != NULL)
-        fuse_reply_err(req, strncmp(name, PREFIX, strlen(PREFIX)) == 0 ? EPERM : ENODATA);
+    struct inode *inode = op_inode(req, ino);
+    bool ours = strncmp(name, PREFIX, strlen(PREFIX)) == 0;
+    if (inode == NULL || (ours && view_refuses(req, inode, CHANGE_XATTR)))
+        return;
+    if (strcmp(name, CREATE) == 0)
+        op_flags_remove(req, inode);
+    else
+        fuse_reply_err(req, ours ? EPERM : ENODATA);
 }

@@ -21,7 +21,8 @@ enum op_child op_child(const struct fs *fs, const struct inode *dir, const char 
                        struct buf *ret_path) {
     struct slice znode_name, path = inode_path(dir);
     buf_init(ret_path, 0);
-    switch (name_read(name, dir == fs->inodes.root, &znode_name)) {
+    bool at_root = slice_equal(path, inode_path(fs->inodes.root)); /* through a view too */
+    switch (name_read(name, at_root, &znode_name)) {
     case NAME_IS_ZNODE:
         return name_path(ret_path, path, znode_name) ? CHILD_ZNODE : CHILD_TOO_LONG;
     case NAME_IS_DATA:
@@ -35,6 +36,20 @@ enum op_child op_child(const struct fs *fs, const struct inode *dir, const char 
         break;
     }
     return CHILD_INVALID;
+}
+
+bool op_child_moved(struct call *c, struct buf *path) {
+    if (!call_moved(c))
+        return false;
+    struct buf now = BUF_INIT;
+    bool room = name_path(&now, inode_path(c->inode), path_name(op_slice(path)));
+    if (!room) {
+        buf_close(&now);
+        return false;
+    }
+    buf_close(path);
+    *path = now;
+    return true;
 }
 
 int op_child_errno(enum op_child child) {
@@ -55,7 +70,7 @@ int op_child_errno(enum op_child child) {
 static void op_init(void *userdata, struct fuse_conn_info *conn) {
     struct fs *fs = userdata;
     fuse_uv_negotiate(conn);
-    fs->on_init(fs);
+    fs->negotiated = true;
 }
 
 static void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name) {
@@ -81,8 +96,8 @@ static void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg,
     fuse_reply_err(req, ENOTTY);
 }
 
-/* Left out on purpose, for the kernel then does them itself: flock, getlk and setlk (locks hold on
- * this host), poll (always ready), copy_file_range (read and write), bmap (no device). */
+/* Left out on purpose, for the kernel then does them itself: copy_file_range (read and write), bmap
+ * (no device). */
 const struct fuse_lowlevel_ops op_table = {
     .init = op_init,
     .lookup = op_lookup,
@@ -108,6 +123,10 @@ const struct fuse_lowlevel_ops op_table = {
     .fsync = op_fsync,
     .release = op_release,
     .lseek = op_lseek,
+    .poll = op_poll,
+    .flock = op_flock,
+    .setlk = op_setlk,
+    .getlk = op_getlk,
     .fallocate = op_fallocate,
     .opendir = op_opendir,
     .readdir = op_readdir,

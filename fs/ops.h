@@ -14,6 +14,8 @@ extern const struct fuse_lowlevel_ops op_table;
  * forgotten. */
 struct inode *op_inode(fuse_req_t req, fuse_ino_t ino);
 struct fs *op_fs(fuse_req_t req);
+/* The open file of a request; NULL after answering EBADF. */
+struct handle *op_handle(fuse_req_t req, const struct fuse_file_info *fi);
 
 /* What a name in a directory stands for. */
 enum op_child {
@@ -25,6 +27,9 @@ enum op_child {
 };
 enum op_child op_child(const struct fs *fs, const struct inode *dir, const char *name,
                        struct buf *ret_path);
+/* When the call's inode, a directory, moved (call_moved): *path, of a child, becomes the one there.
+ */
+bool op_child_moved(struct call *c, struct buf *path);
 /* The errno for making something by that name; 0 for CHILD_ZNODE and CHILD_DATA. */
 int op_child_errno(enum op_child child);
 
@@ -39,11 +44,19 @@ bool op_data_is_new(struct call *c, const struct zstat *stat);
 /* Answers with the znode's entry in this shape. */
 void op_reply_entry(struct call *c, struct slice path, enum inode_kind kind,
                     const struct zstat *stat, enum nullness data);
-/* Answers a request with the attributes of an inode. */
-void op_reply_attr(fuse_req_t req, struct inode *inode);
+/* Answers a request with the attributes of an inode; the call that will, NULL when it is answered.
+ */
+struct call *op_reply_attr(fuse_req_t req, struct inode *inode);
 
 static inline struct slice op_slice(const struct buf *b) {
     return (struct slice){b->data, (int32_t)b->len};
+}
+
+/* The text without what ends lines and C strings. */
+static inline struct slice op_text(struct slice text) {
+    while (text.len > 0 && (text.p[text.len - 1] == '\n' || text.p[text.len - 1] == '\0'))
+        text.len--;
+    return text;
 }
 
 /* op_lookup.c */
@@ -83,8 +96,14 @@ void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
 void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse_file_info *fi);
+void op_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct fuse_pollhandle *ph);
 /* The handle of a file just opened or made; sets up fi. O_TRUNC: the truncation is held back. */
 struct handle *op_file_handle(struct fs *fs, struct inode *inode, struct fuse_file_info *fi);
+/* op_lock.c */
+void op_flock(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, int operation);
+void op_setlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct flock *lock,
+              int sleep);
+void op_getlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct flock *lock);
 /* op_xattr.c */
 void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
 void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size,

@@ -1,6 +1,7 @@
 #include "fs/options.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -17,6 +18,7 @@
 
 #define SESSION_TIMEOUT_MS 30000
 #define SECONDS_MAX (24 * 3600)
+#define RESTARTS 5
 #define AUTH_FILE_MAX 65536
 
 static const char usage[] =
@@ -37,9 +39,15 @@ static const char usage[] =
     "  -o auth=FILE     identities: a line scheme:auth each; the file must have mode 0600\n"
     "  -o uid=N, gid=N, umask=OCTAL  owner and mode shown (default: yours, 022)\n"
     "  -o strict_modes  refuse chmod, chown and utimens instead of ignoring them\n"
+    "  -o layout=dirs   show every znode as a directory with its data in .data\n"
+    "                   (layout=mixed, the default: a childless one with data is a file)\n"
+    "  -o empty=dir     show a childless znode with data of length 0 as a directory\n"
+    "                   (empty=file, the default; null data is a directory in any case)\n"
     "  -o maxbuffer=BYTES  the server's jute.maxbuffer, when it is not the default\n"
     "  -o allow_other, no_allow_other  whether other users may use the mount\n"
     "                   (default: they may when root mounts)\n"
+    "  -o restarts=N    how many crashes of its own within a minute the mount outlives (default "
+    "5)\n"
     "  -o log=FILE      append log lines to FILE\n"
     "  -o ro, and the other general options of mount(8)\n";
 
@@ -97,6 +105,19 @@ static bool set_strict(struct options *opt, const char *v) {
     return (void)v, opt->strict_modes = true;
 }
 
+/* One of two words; the second one sets it. */
+static bool set_either(bool *at, const char *v, const char *no, const char *yes) {
+    *at = strcmp(v, yes) == 0;
+    return *at || strcmp(v, no) == 0;
+}
+
+static bool set_layout(struct options *opt, const char *v) {
+    return set_either(&opt->layout_dirs, v, "mixed", "dirs");
+}
+static bool set_empty(struct options *opt, const char *v) {
+    return set_either(&opt->empty_dir, v, "file", "dir");
+}
+
 static bool set_uid(struct options *opt, const char *v) {
     long long n;
     if (!parse_number(v, 10, 0, UINT32_MAX - 1, &n))
@@ -129,6 +150,14 @@ static bool set_maxbuffer(struct options *opt, const char *v) {
     return true;
 }
 
+static bool set_restarts(struct options *opt, const char *v) {
+    long long n;
+    if (!parse_number(v, 10, 0, 1000, &n))
+        return false;
+    opt->restarts = (int)n;
+    return true;
+}
+
 static bool set_acl(struct options *opt, const char *v) {
     const char *why;
     struct blob *acl = acl_parse(slice_from_str(v), &why);
@@ -152,6 +181,7 @@ static const struct option_def {
     const char *name;
     bool value;                                          /* NAME=VALUE */
     bool (*set)(struct options *opt, const char *value); /* false: not a good value */
+    const char *expects;                                 /* for the error; NULL: nothing more */
 } option_defs[] = {
     {"timeo", true, set_timeo},
     {"timeout", true, set_timeout},
@@ -164,9 +194,12 @@ static const struct option_def {
     {"umask", true, set_umask},
     {"maxbuffer", true, set_maxbuffer},
     {"strict_modes", false, set_strict},
+    {"restarts", true, set_restarts},
     {"allow_other", false, set_other},
     {"no_allow_other", false, set_no_other},
     {"log", true, set_log},
+    {"layout", true, set_layout, "mixed or dirs is expected"},
+    {"empty", true, set_empty, "file or dir is expected"},
 };
 
 /* For the kernel, as they are. */
@@ -197,7 +230,8 @@ static bool apply_word(struct options *opt, const char *word, const char **ret_w
             return false;
         }
         if (!def->set(opt, eq != NULL ? eq + 1 : NULL)) {
-            fail(ret_why, "option %s: not a valid value: %s", def->name, eq + 1);
+            fail(ret_why, "option %s: not a valid value: %s%s%s", def->name, eq + 1,
+                 def->expects != NULL ? "; " : "", def->expects != NULL ? def->expects : "");
             return false;
         }
         return true;
@@ -280,6 +314,7 @@ static void set_defaults(struct options *opt) {
     *opt = (struct options){
         .session_timeout_ms = SESSION_TIMEOUT_MS,
         .max_frame_bytes = JUTE_MAXBUFFER_DEFAULT,
+        .restarts = RESTARTS,
         .allow_other = geteuid() == 0,
         .uid = getuid(),
         .gid = getgid(),
@@ -289,21 +324,25 @@ static void set_defaults(struct options *opt) {
 }
 
 static enum options_result check_all(struct options *opt, char **words, int count,
-                                     const char **ret_why) {
+                                     const char *mountpoint, const char **ret_why) {
     if (count != 2) {
         fail(ret_why, "%s (zkfs -h tells how to call it)",
              count < 2 ? "a server and a mountpoint are needed" : "too many arguments");
         return OPTIONS_BAD;
     }
-    if (!set_source(opt, words[0], ret_why) || !set_mountpoint(opt, words[1], ret_why))
+    if (!set_source(opt, words[0], ret_why))
+        return OPTIONS_BAD;
+    if (mountpoint != NULL)
+        opt->mountpoint = mem_strdup(mountpoint);
+    else if (!set_mountpoint(opt, words[1], ret_why))
         return OPTIONS_BAD;
     if (opt->timeo_ms == 0)
         opt->timeo_ms = opt->session_timeout_ms;
     return OPTIONS_RUN;
 }
 
-enum options_result options_parse(struct options *ret_opt, int argc, char **argv,
-                                  const char **ret_why) {
+static enum options_result parse(struct options *ret_opt, int argc, char **argv,
+                                 const char *mountpoint, const char **ret_why) {
     set_defaults(ret_opt);
     char *words[3];
     int count = 0;
@@ -335,7 +374,17 @@ enum options_result options_parse(struct options *ret_opt, int argc, char **argv
             count++;
         }
     }
-    return check_all(ret_opt, words, count, ret_why);
+    return check_all(ret_opt, words, count, mountpoint, ret_why);
+}
+
+enum options_result options_parse(struct options *ret_opt, int argc, char **argv,
+                                  const char **ret_why) {
+    return parse(ret_opt, argc, argv, NULL, ret_why);
+}
+
+enum options_result options_parse_worker(struct options *ret_opt, int argc, char **argv,
+                                         const char *mountpoint, const char **ret_why) {
+    return parse(ret_opt, argc, argv, mountpoint, ret_why);
 }
 
 void options_close(struct options *opt) {
@@ -366,9 +415,13 @@ static bool add_auth_line(char *line, void (*add)(void *ctx, const char *scheme,
 bool options_read_auth(const char *file,
                        void (*add)(void *ctx, const char *scheme, struct slice auth), void *ctx,
                        const char **ret_why) {
-    FILE *f = fopen(file, "re");
+    /* Without waiting for the other end, should it be a fifo. */
+    int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    FILE *f = fd >= 0 ? fdopen(fd, "r") : NULL;
     if (f == NULL) {
         fail(ret_why, "auth file %s: %s", file, strerror(errno));
+        if (fd >= 0)
+            close(fd);
         return false;
     }
     struct stat st;

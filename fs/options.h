@@ -16,11 +16,14 @@ struct options {
     int32_t session_timeout_ms;
     int32_t timeo_ms; /* how long an operation waits for a server; the session timeout by default */
     int32_t max_frame_bytes; /* the server's jute.maxbuffer */
+    int restarts;            /* crashes within a minute that are borne */
     bool hard;
     bool ro_ok;
     bool allow_other;
     bool ro;
     bool strict_modes;
+    bool layout_dirs; /* every znode is a directory with `.data` in it */
+    bool empty_dir;   /* a childless znode with data of length 0 is a directory */
     bool foreground;
     uid_t uid;
     gid_t gid;
@@ -41,6 +44,10 @@ enum options_result {
  * this module until the next call. */
 enum options_result options_parse(struct options *ret_opt, int argc, char **argv,
                                   const char **ret_why);
+/* For the worker, whose supervisor was given the same arguments: the mountpoint is known, and must
+ * not be looked at, for it may be a mount that nobody serves yet. */
+enum options_result options_parse_worker(struct options *ret_opt, int argc, char **argv,
+                                         const char *mountpoint, const char **ret_why);
 void options_close(struct options *opt);
 
 /* Reads the file of -o auth=FILE, `scheme:auth` on each line, and calls add for each; `#` starts a

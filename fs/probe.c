@@ -3,7 +3,7 @@
 static void on_get(void *ctx, const struct zk_result *res) {
     struct probe *probe = ctx;
     if (res->err == ZK_NOAUTH)
-        probe->cb(probe->call, ZK_OK, &probe->stat, DATA_NULL);
+        probe->cb(probe->call, ZK_OK, &probe->stat, DATA_UNKNOWN); /* until it may be read */
     else
         probe->cb(probe->call, res->err, &res->stat, res->data.len < 0 ? DATA_NULL : DATA_THERE);
 }

@@ -9,7 +9,7 @@
 #include "fs/call.h"
 
 /* err is a zk_err; the others are valid when it is ZK_OK. `data` is DATA_UNKNOWN only for a znode
- * with children. Where the ACL forbids to read a childless znode without data it counts as null. */
+ * with children, and where the ACL forbids to read a childless one without data. */
 typedef void probe_cb(struct call *c, int err, const struct zstat *stat, enum nullness data);
 
 struct probe {

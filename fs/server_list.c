@@ -2,13 +2,13 @@
 
 #include "common/check.h"
 #include "common/mem.h"
+#include "common/path.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #define ADDRESSES_MAX 16 /* of one name: beyond them more are not tried */
 #define SERVERS_MAX 255  /* ZooKeeper's server ids are a byte */
-#define DEFAULT_PORT "2181"
 
 struct server {
     char *name; /* as given, for log lines */
@@ -24,46 +24,62 @@ struct server_list {
     int32_t count;
 };
 
-static bool port_is_valid(const char *p, size_t n) {
-    if (n == 0 || n > 5)
+static bool port_is_valid(struct slice s) {
+    if (s.len == 0 || s.len > 5)
         return false;
     int port = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (p[i] < '0' || p[i] > '9')
+    for (int32_t i = 0; i < s.len; i++) {
+        if (s.p[i] < '0' || s.p[i] > '9')
             return false;
-        port = port * 10 + (p[i] - '0');
+        port = port * 10 + (s.p[i] - '0');
     }
     return port > 0 && port <= 65535;
 }
 
-/* One `HOST`, `HOST:PORT`, `[V6]` or `[V6]:PORT`; NULL, or why it is not. */
-static const char *parse_server(const char *p, size_t n, struct server *ret) {
-    const char *host = p, *rest;
-    size_t host_len;
-    if (n > 0 && p[0] == '[') {
-        const char *close = memchr(p, ']', n);
+static const uint8_t *find(struct slice s, char c) {
+    return s.len > 0 ? memchr(s.p, c, (size_t)s.len) : NULL;
+}
+
+static struct slice between(const uint8_t *from, const uint8_t *end) {
+    return (struct slice){from, (int32_t)(end - from)};
+}
+
+static char *copy(struct slice s) { return mem_strndup((const char *)s.p, (size_t)s.len); }
+
+const char *server_list_split(struct slice text, struct slice *ret_host, struct slice *ret_rest) {
+    const uint8_t *end = text.p + text.len, *colon = find(text, ':');
+    if (text.len > 0 && text.p[0] == '[') {
+        const uint8_t *close = find(text, ']');
         if (!close)
             return "a server address lacks the closing bracket";
-        host = p + 1;
-        host_len = (size_t)(close - host);
-        rest = close + 1;
+        if (close + 1 < end && close[1] != ':')
+            return "a server's port must be a number from 1 to 65535";
+        colon = close + 1 < end ? close + 1 : NULL;
+        *ret_host = between(text.p + 1, close);
     } else {
-        const char *colon = memchr(p, ':', n);
-        host_len = colon ? (size_t)(colon - p) : n;
-        rest = p + host_len;
-        if (colon && memchr(colon + 1, ':', n - host_len - 1))
-            return "an IPv6 address must stand in brackets, as in [::1]:2181";
+        *ret_host = between(text.p, colon ? colon : end);
     }
-    size_t rest_len = (size_t)(p + n - rest);
-    if (host_len == 0)
+    *ret_rest = colon ? between(colon + 1, end) : SLICE_NULL;
+    return NULL;
+}
+
+/* One `HOST`, `HOST:PORT`, `[V6]` or `[V6]:PORT`; NULL, or why it is not. */
+static const char *parse_server(struct slice text, struct server *ret) {
+    struct slice host, port;
+    const char *why = server_list_split(text, &host, &port);
+    if (why)
+        return why;
+    if (text.p[0] != '[' && find(port, ':'))
+        return "an IPv6 address must stand in brackets, as in [::1]:2181";
+    if (host.len == 0)
         return "a server address lacks the host";
-    if (memchr(host, ' ', host_len))
+    if (find(host, ' '))
         return "a server address contains a space";
-    if (rest_len > 0 && (rest[0] != ':' || !port_is_valid(rest + 1, rest_len - 1)))
+    if (port.len >= 0 && !port_is_valid(port))
         return "a server's port must be a number from 1 to 65535";
-    ret->name = mem_strndup(p, n);
-    ret->host = mem_strndup(host, host_len);
-    ret->port = rest_len > 0 ? mem_strndup(rest + 1, rest_len - 1) : mem_strdup(DEFAULT_PORT);
+    ret->name = copy(text);
+    ret->host = copy(host);
+    ret->port = port.len > 0 ? copy(port) : mem_strdup(SERVER_PORT);
     return NULL;
 }
 
@@ -72,9 +88,11 @@ struct server_list *server_list_parse(const char *text, const char **ret_why) {
     const char *why = NULL;
     for (const char *p = text; p && !why;) {
         const char *comma = strchr(p, ',');
-        size_t n = comma ? (size_t)(comma - p) : strlen(p);
+        struct slice one = slice_from_str(p);
+        if (comma)
+            one.len = (int32_t)(comma - p);
         struct server s = {0};
-        why = l->count == SERVERS_MAX ? "there are too many servers" : parse_server(p, n, &s);
+        why = l->count == SERVERS_MAX ? "there are too many servers" : parse_server(one, &s);
         if (!why) {
             l->servers = mem_realloc(l->servers, (size_t)(l->count + 1) * sizeof(s));
             l->servers[l->count++] = s;

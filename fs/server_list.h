@@ -7,8 +7,14 @@
 #include <netdb.h>
 #include <sys/socket.h>
 
+/* Where there is none. */
+#define SERVER_PORT "2181"
+
 struct server_list;
 
+/* Takes `HOST`, `HOST:REST`, `[V6]` or `[V6]:REST` apart; the rest is null where there is no colon.
+ * NULL, or why that cannot be done. */
+const char *server_list_split(struct slice text, struct slice *ret_host, struct slice *ret_rest);
 /* See conn_uv_new: reads the text and looks all names up. */
 struct server_list *server_list_new(const char *text, const char **ret_why);
 /* Reads the text only; no name is looked up. */

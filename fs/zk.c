@@ -4,85 +4,77 @@
 
 #include <inttypes.h>
 #include <string.h>
+#include <utlist.h>
 
-static void feed(struct zk *zk, const struct client_event *ev);
 static void flush(struct zk *zk);
 
 int64_t zk_now_ms(const struct zk *zk) { return (int64_t)uv_now(zk->loop); }
 
-/* The own zxids that no write still open can be mistaken for are forgotten, when there are many. */
-static void own_purge(struct zk *zk) {
-    zxid_t oldest = INT64_MAX;
-    for (struct zk_call *call = zk->calls; call; call = call->hh.next) {
-        if (call->sends > 0 && zk_call_is_write(call) && call->before < oldest)
-            oldest = call->before;
-    }
-    size_t kept = 0;
-    for (size_t i = 0; i < zk->own_count; i++) {
-        if (zk->own[i] > oldest)
-            zk->own[kept++] = zk->own[i];
-    }
-    zk->own_count = kept;
-}
-
-bool zk_own_has(const struct zk *zk, zxid_t zxid) {
-    for (size_t i = zk->own_count; i > 0; i--) {
-        if (zk->own[i - 1] == zxid)
-            return true;
-    }
-    return false;
-}
-
-void zk_own_add(struct zk *zk, zxid_t zxid) {
-    if (zk->own_count == zk->own_cap) {
-        own_purge(zk);
-        if (zk->own_count * 2 >= zk->own_cap) {
-            zk->own_cap = zk->own_cap ? zk->own_cap * 2 : 64;
-            zk->own = mem_realloc(zk->own, zk->own_cap * sizeof(*zk->own));
-        }
-    }
-    zk->own[zk->own_count++] = zxid;
-}
-
-static void call_free(struct zk_call *call) {
+static void call_free(struct zk *zk, struct zk_call *call) {
+    if (call->resent)
+        zk_resent_drop(zk, call->resent);
     zk_lost_free(call->lost);
     buf_close(&call->request);
     mem_free(call);
 }
 
+static void tell_watches(struct zk *zk, struct zk_call *call, int err) {
+    if (call->watched)
+        zk_watch_answered(zk, call, err);
+    if (call->kind == CALL_ADD_WATCH)
+        zk_stream_answered(zk, call, err);
+    if (call->kind == CALL_REMOVE_WATCHES)
+        zk_stream_removed(zk, call, err);
+}
+
 void zk_call_finish(struct zk *zk, struct zk_call *call, const struct zk_result *res) {
     CHECK(zk->calls);
     HASH_DEL(zk->calls, call);
+    tell_watches(zk, call, res->err);
     call->cb(call->ctx, res);
-    call_free(call);
+    call_free(zk, call);
+}
+
+static struct zk_result no_result(int err) {
+    return (struct zk_result){.err = err,
+                              .data = SLICE_NULL,
+                              .path = SLICE_NULL,
+                              .children = {.count = -1},
+                              .acl = {.count = -1}};
 }
 
 void zk_call_fail(struct zk *zk, struct zk_call *call, int err) {
-    struct zk_result res = {.err = err,
-                            .data = SLICE_NULL,
-                            .path = SLICE_NULL,
-                            .children = {.count = -1},
-                            .acl = {.count = -1}};
+    struct zk_result res = no_result(err);
     zk_call_finish(zk, call, &res);
 }
 
-static void queue(struct zk *zk, struct zk_call *call) {
+void zk_call_queue(struct zk *zk, struct zk_call *call) {
     call->is_queued = true;
     call->next = NULL;
     *zk->start_tail = call;
     zk->start_tail = &call->next;
 }
 
-void zk_call_send(struct zk *zk, struct zk_call *call) { queue(zk, call); }
-
-void zk_call_ask(struct zk *zk, struct zk_call *call) { queue(zk, call); }
+static void finish_local(struct zk *zk, struct zk_call *call) {
+    struct zk_result res = no_result(ZK_OK);
+    res.zxid = client_last_zxid(zk->client);
+    zk_call_finish(zk, call, &res);
+}
 
 static void start_one(struct zk *zk, struct zk_call *call) {
+    if (call->is_local && !zk->is_closing) {
+        finish_local(zk, call);
+        return;
+    }
     if (call->local_err != 0 || zk->is_closing) {
         int err = call->local_err != 0 ? call->local_err
                   : call->sends > 0    ? ZK_CONNECTIONLOSS
                                        : ZK_OPERATIONTIMEOUT;
         zk_call_fail(zk, call, err);
+        return;
+    }
+    if (call->resent) {
+        zk_resent_take(zk, call);
         return;
     }
     const struct buf *record = call->lost ? &call->lost->record : &call->request;
@@ -97,7 +89,14 @@ static void start_one(struct zk *zk, struct zk_call *call) {
         .opcode = call->lost ? call->lost->asked : call->opcode,
         .deadline_ms = call->deadline_ms,
     };
-    feed(zk, &ev);
+    uint64_t token = call->token;
+    bool is_kept = call->kept != 0 && !call->lost;
+    zk_feed(zk, &ev);
+    if (is_kept) {
+        HASH_FIND(hh, zk->calls, &token, sizeof(token), call);
+        if (call)
+            zk_call_kept_xid(zk, call);
+    }
 }
 
 static bool may_retry(const struct zk *zk, const struct zk_call *call) {
@@ -105,9 +104,11 @@ static bool may_retry(const struct zk *zk, const struct zk_call *call) {
            (call->deadline_ms == 0 || zk_now_ms(zk) < call->deadline_ms);
 }
 
-static void on_reply(struct zk *zk, const struct client_update *u) {
+void zk_on_reply(struct zk *zk, const struct client_update *u) {
     struct zk_call *call;
     HASH_FIND(hh, zk->calls, &u->token, sizeof(u->token), call);
+    if (!call)
+        call = zk_resent_answered(zk, u);
     if (!call)
         return;
     bool is_lost = u->err == ZK_CONNECTIONLOSS;
@@ -118,7 +119,7 @@ static void on_reply(struct zk *zk, const struct client_update *u) {
     else if (is_lost && may_retry(zk, call))
         zk_lost_begin(zk, call);
     else if ((u->err == ZK_SESSIONEXPIRED || u->err == ZK_SESSIONMOVED) && may_retry(zk, call))
-        zk_call_send(zk, call); /* The server refused it before it was ordered: surely not done. */
+        zk_call_queue(zk, call); /* The server refused it before it was ordered: surely not done. */
     else
         zk_reply(zk, call, u);
 }
@@ -143,12 +144,14 @@ static void on_state(struct zk *zk, enum client_state state) {
     }
     if (zk->on_state)
         zk->on_state(zk->ctx, state);
+    struct zk_listener *l, *next;
+    DL_FOREACH_SAFE(zk->listeners, l, next) l->fn(l, state);
 }
 
 static void on_timer(uv_timer_t *timer) {
     struct zk *zk = timer->data;
     struct client_event ev = {.type = CE_TICK};
-    feed(zk, &ev);
+    zk_feed(zk, &ev);
 }
 
 static void set_timer(struct zk *zk, int64_t at_ms) {
@@ -170,10 +173,15 @@ static void run_update(struct zk *zk, const struct client_update *u) {
         conn_uv_send(zk->conn, u->bytes);
         break;
     case CU_REPLY:
-        on_reply(zk, u);
+        zk_on_reply(zk, u);
         break;
     case CU_WATCH:
-        break; /* None is armed: nobody waits for one. */
+        zk_watch_event(zk, u);
+        zk_stream_event(zk, u);
+        break;
+    case CU_GAP:
+        zk_stream_gap(zk);
+        break;
     case CU_STATE:
         on_state(zk, u->state);
         break;
@@ -187,10 +195,11 @@ static void run_update(struct zk *zk, const struct client_update *u) {
 }
 
 /* Callbacks run in here may start and cancel operations, for those only queue. */
-static void feed(struct zk *zk, const struct client_event *event) {
+void zk_feed(struct zk *zk, const struct client_event *event) {
     struct client_event ev = *event;
     ev.mono_ms = zk_now_ms(zk);
     struct client_updates ups = client_step(zk->client, &ev);
+    zk_journal_note(zk);
     for (size_t i = 0; i < ups.count; i++)
         run_update(zk, &ups.list[i]);
 }
@@ -198,7 +207,7 @@ static void feed(struct zk *zk, const struct client_event *event) {
 static void flush_cancels(struct zk *zk) {
     for (size_t i = 0; i < zk->cancel_count; i++) {
         struct client_event ev = {.type = CE_CANCEL, .token = zk->cancels[i]};
-        feed(zk, &ev);
+        zk_feed(zk, &ev);
     }
     zk->cancel_count = 0;
 }
@@ -206,6 +215,7 @@ static void flush_cancels(struct zk *zk) {
 /* Hands what was queued to the client, and all that it sends to the kernel, in one system call. */
 static void flush(struct zk *zk) {
     flush_cancels(zk);
+    zk_resent_flush(zk);
     while (zk->start_head) {
         struct zk_call *call = zk->start_head;
         zk->start_head = call->next;
@@ -215,15 +225,23 @@ static void flush(struct zk *zk) {
         if (call->cb)
             start_one(zk, call);
         else
-            call_free(call); /* cancelled meanwhile */
+            call_free(zk, call); /* cancelled meanwhile */
     }
     if (zk->close_wanted && !zk->is_closing) {
         struct client_event ev = {.type = CE_CLOSE};
         zk->is_closing = true;
-        feed(zk, &ev);
+        zk_feed(zk, &ev);
     }
     if (zk->conn)
         conn_uv_flush(zk->conn);
+}
+
+void zk_cancel_in_client(struct zk *zk, uint64_t token) {
+    if (zk->cancel_count == zk->cancel_cap) {
+        zk->cancel_cap = zk->cancel_cap ? zk->cancel_cap * 2 : 16;
+        zk->cancels = mem_realloc(zk->cancels, zk->cancel_cap * sizeof(*zk->cancels));
+    }
+    zk->cancels[zk->cancel_count++] = token;
 }
 
 void zk_cancel(struct zk *zk, uint64_t token) {
@@ -231,17 +249,36 @@ void zk_cancel(struct zk *zk, uint64_t token) {
     HASH_FIND(hh, zk->calls, &token, sizeof(token), call);
     if (!call)
         return;
+    int err = zk_was_sent(zk, token) ? ZK_CONNECTIONLOSS : ZK_OPERATIONTIMEOUT;
     HASH_DEL(zk->calls, call);
-    if (call->is_queued) {
+    if (call->is_queued)
         call->cb = NULL;
-        return;
-    }
-    call_free(call);
-    if (zk->cancel_count == zk->cancel_cap) {
-        zk->cancel_cap = zk->cancel_cap ? zk->cancel_cap * 2 : 16;
-        zk->cancels = mem_realloc(zk->cancels, zk->cancel_cap * sizeof(*zk->cancels));
-    }
-    zk->cancels[zk->cancel_count++] = token;
+    else
+        zk_cancel_in_client(zk, token);
+    /* What this sends goes out behind the call, where that was sent at all. */
+    tell_watches(zk, call, err);
+    if (!call->is_queued)
+        call_free(zk, call);
+}
+
+void zk_wait_on(struct zk *zk, uint64_t token) {
+    struct zk_call *call;
+    HASH_FIND(hh, zk->calls, &token, sizeof(token), call);
+    CHECK(call && call->is_queued);
+    call->deadline_ms = 0;
+}
+
+void zk_exclusive(struct zk *zk, uint64_t token) {
+    struct zk_call *call;
+    HASH_FIND(hh, zk->calls, &token, sizeof(token), call);
+    CHECK(call && call->is_queued && call->opcode == OP_SET_DATA);
+    call->exclusive = true;
+}
+
+bool zk_was_sent(const struct zk *zk, uint64_t token) {
+    struct zk_call *call;
+    HASH_FIND(hh, zk->calls, &token, sizeof(token), call);
+    return call && (call->lost || call->sends > 1 || client_was_sent(zk->client, token));
 }
 
 static void on_prepare(uv_prepare_t *handle) { flush(handle->data); }
@@ -250,7 +287,7 @@ static void on_check(uv_check_t *handle) { flush(handle->data); }
 
 static void on_connected(void *ctx) {
     struct client_event ev = {.type = CE_CONNECTED};
-    feed(ctx, &ev);
+    zk_feed(ctx, &ev);
 }
 
 /* The log tells it once per connection that had worked (on_state). The attempts that follow may be
@@ -264,13 +301,13 @@ static void on_lost(void *ctx, const char *why) {
         zk->failure_told = true;
     }
     zk->lost_why = why;
-    feed(zk, &ev);
+    zk_feed(zk, &ev);
     zk->lost_why = NULL;
 }
 
 static void on_bytes(void *ctx, struct slice bytes) {
     struct client_event ev = {.type = CE_BYTES, .bytes = bytes};
-    feed(ctx, &ev);
+    zk_feed(ctx, &ev);
 }
 
 static void start_handles(struct zk *zk) {
@@ -308,6 +345,9 @@ struct zk *zk_new(struct uv_loop_s *loop, const struct zk_config *config, zk_sta
         .retries = true,
         .read_only_ok = config->read_only_ok,
     };
+    zk->journal = config->journal;
+    zk_journal_load(zk, &cc.resume);
+    zk_own_load(zk);
     zk->client = client_new(&cc);
     zk->loop = loop;
     zk->on_state = state_cb;
@@ -330,7 +370,10 @@ static void handle_gone(void *ctx) {
     void (*done)(void *) = zk->done;
     void *done_ctx = zk->done_ctx;
     client_free(zk->client);
+    zk_watch_close(zk);
+    zk_stream_close(zk);
     blob_unref(zk->open_acl);
+    zk_resent_close(zk);
     mem_free(zk->cancels);
     mem_free(zk->own);
     mem_free(zk);
@@ -350,7 +393,7 @@ static void on_client_closed(struct zk *zk) {
         if (call->cb)
             zk_call_fail(zk, call, call->sends > 0 ? ZK_CONNECTIONLOSS : ZK_OPERATIONTIMEOUT);
         else
-            call_free(call);
+            call_free(zk, call);
     }
     zk->start_tail = &zk->start_head;
     zk->conn = NULL;
@@ -377,3 +420,17 @@ void zk_add_auth(struct zk *zk, const char *scheme, struct slice auth) {
 session_id_t zk_session_id(const struct zk *zk) { return client_session_id(zk->client); }
 
 enum client_state zk_state(const struct zk *zk) { return client_state(zk->client); }
+
+int32_t zk_timeout_ms(const struct zk *zk) { return client_timeout_ms(zk->client); }
+
+zxid_t zk_last_zxid(const struct zk *zk) { return client_last_zxid(zk->client); }
+
+bool zk_is_read_only(const struct zk *zk) { return client_is_read_only(zk->client); }
+
+const char *zk_server(const struct zk *zk) { return zk->server; }
+
+int32_t zk_server_count(const struct zk *zk) { return conn_uv_server_count(zk->conn); }
+
+const char *zk_server_at(const struct zk *zk, int32_t server) {
+    return conn_uv_server_name(zk->conn, server);
+}

@@ -27,7 +27,7 @@ static struct zk_call *call_new(struct zk *zk, enum call_kind kind, int32_t opco
 static uint64_t call_start(struct zk *zk, struct zk_call *call) {
     if (call->request.overflow)
         call->local_err = ZK_MARSHALLINGERROR;
-    zk_call_send(zk, call);
+    zk_call_queue(zk, call);
     return call->token;
 }
 
@@ -35,6 +35,15 @@ static uint64_t start(struct zk *zk, enum call_kind kind, int32_t opcode, enum p
                       const void *req, zk_cb *cb, void *ctx) {
     struct zk_call *call = call_new(zk, kind, opcode, cb, ctx);
     proto_encode(&call->request, record, req);
+    return call_start(zk, call);
+}
+
+uint64_t zk_again(struct zk *zk, const struct zk_sent *sent, bool exclusive, zk_cb *cb, void *ctx) {
+    CHECK(sent->opcode == OP_MULTI || sent->opcode == OP_DELETE);
+    enum call_kind kind = sent->opcode == OP_MULTI ? CALL_MULTI : CALL_DELETE;
+    struct zk_call *call = call_new(zk, kind, sent->opcode, cb, ctx);
+    call->exclusive = exclusive;
+    buf_put(&call->request, sent->request.data, sent->request.len);
     return call_start(zk, call);
 }
 
@@ -51,6 +60,54 @@ uint64_t zk_exists(struct zk *zk, struct slice path, zk_cb *cb, void *ctx) {
 uint64_t zk_children(struct zk *zk, struct slice path, zk_cb *cb, void *ctx) {
     struct proto_path_watch_request req = {.path = path};
     return start(zk, CALL_CHILDREN, OP_GET_CHILDREN2, PROTO_path_watch_request, &req, cb, ctx);
+}
+
+/* A read that arms a watch. */
+static uint64_t start_watch(struct zk *zk, enum call_kind kind, int32_t opcode, struct slice path,
+                            struct zk_watcher *w, zk_cb *cb, void *ctx) {
+    struct proto_path_watch_request req = {.path = path, .watch = true};
+    struct zk_call *call = call_new(zk, kind, opcode, cb, ctx);
+    zk_watch_begin(zk, call, path, w);
+    proto_encode(&call->request, PROTO_path_watch_request, &req);
+    return call_start(zk, call);
+}
+
+uint64_t zk_watch_get(struct zk *zk, struct slice path, struct zk_watcher *w, zk_cb *cb,
+                      void *ctx) {
+    return start_watch(zk, CALL_GET, OP_GET_DATA, path, w, cb, ctx);
+}
+
+uint64_t zk_watch_exists(struct zk *zk, struct slice path, struct zk_watcher *w, zk_cb *cb,
+                         void *ctx) {
+    return start_watch(zk, CALL_EXISTS, OP_EXISTS, path, w, cb, ctx);
+}
+
+uint64_t zk_watch_children(struct zk *zk, struct slice path, struct zk_watcher *w, zk_cb *cb,
+                           void *ctx) {
+    return start_watch(zk, CALL_CHILDREN, OP_GET_CHILDREN2, path, w, cb, ctx);
+}
+
+uint64_t zk_add_watch_call(struct zk *zk, struct slice path, bool recursive, bool is_local,
+                           struct zk_subscriber *s, zk_cb *cb, void *ctx) {
+    struct proto_add_watch_request req = {
+        .path = path, .mode = recursive ? ADD_WATCH_RECURSIVE : ADD_WATCH_PERSISTENT};
+    struct zk_call *call = call_new(zk, CALL_ADD_WATCH, OP_ADD_WATCH, cb, ctx);
+    call->subscriber = s;
+    call->is_local = is_local;
+    proto_encode(&call->request, PROTO_add_watch_request, &req);
+    return call_start(zk, call);
+}
+
+static void ignore(void *ctx, const struct zk_result *res) {}
+
+void zk_send_remove(struct zk *zk, struct slice path, enum watcher_type type) {
+    if (zk->close_wanted)
+        return;
+    struct proto_remove_watches_request req = {.path = path, .type = (int32_t)type};
+    struct zk_call *call = call_new(zk, CALL_REMOVE_WATCHES, OP_REMOVE_WATCHES, ignore, NULL);
+    call->deadline_ms = 0;
+    proto_encode(&call->request, PROTO_remove_watches_request, &req);
+    call_start(zk, call);
 }
 
 uint64_t zk_get_acl(struct zk *zk, struct slice path, zk_cb *cb, void *ctx) {
@@ -81,21 +138,26 @@ uint64_t zk_set_acl(struct zk *zk, struct slice path, const struct blob *acl, in
 }
 
 static int32_t create_opcode(enum create_mode mode) {
+    if (mode == CREATE_PERSISTENT_WITH_TTL || mode == CREATE_PERSISTENT_SEQUENTIAL_WITH_TTL)
+        return OP_CREATE_TTL;
     return mode == CREATE_CONTAINER ? OP_CREATE_CONTAINER : OP_CREATE2;
 }
 
 static bool mode_is_sequential(enum create_mode mode) {
-    return mode == CREATE_PERSISTENT_SEQUENTIAL || mode == CREATE_EPHEMERAL_SEQUENTIAL;
+    return mode == CREATE_PERSISTENT_SEQUENTIAL || mode == CREATE_EPHEMERAL_SEQUENTIAL ||
+           mode == CREATE_PERSISTENT_SEQUENTIAL_WITH_TTL;
 }
 
 static void encode_create(const struct zk *zk, struct zk_call *call, const struct zk_op *op) {
-    struct proto_create_request req = {
-        .path = op->path,
-        .data = op->data,
-        .acl = acl_view(op->acl ? op->acl : zk->open_acl),
-        .flags = (int32_t)op->mode,
-    };
-    proto_encode(&call->request, PROTO_create_request, &req);
+    struct jvec acl = acl_view(op->acl ? op->acl : zk->open_acl);
+    int32_t flags = (int32_t)op->mode;
+    if (create_opcode(op->mode) == OP_CREATE_TTL) {
+        struct proto_create_ttl_request req = {op->path, op->data, acl, flags, op->ttl_ms};
+        proto_encode(&call->request, PROTO_create_ttl_request, &req);
+    } else {
+        struct proto_create_request req = {op->path, op->data, acl, flags};
+        proto_encode(&call->request, PROTO_create_request, &req);
+    }
     call->exclusive |= op->exclusive;
     call->sequential |= mode_is_sequential(op->mode);
 }

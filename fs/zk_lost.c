@@ -34,11 +34,27 @@ static bool decode_op(struct cursor *in, int32_t opcode, bool exclusive, struct 
                               .exclusive = exclusive};
         return true;
     }
+    case OP_CREATE_TTL: {
+        struct proto_create_ttl_request r;
+        if (!proto_decode(in, PROTO_create_ttl_request, &r))
+            return false;
+        *ret = (struct wc_op){.type = WC_CREATE,
+                              .path = r.path,
+                              .data = r.data,
+                              .mode = (enum create_mode)r.flags,
+                              .ttl_ms = r.ttl,
+                              .exclusive = exclusive};
+        return true;
+    }
     case OP_SET_DATA: {
         struct proto_set_data_request r;
         if (!proto_decode(in, PROTO_set_data_request, &r))
             return false;
-        *ret = (struct wc_op){.type = WC_SET, .path = r.path, .data = r.data, .version = r.version};
+        *ret = (struct wc_op){.type = WC_SET,
+                              .path = r.path,
+                              .data = r.data,
+                              .version = r.version,
+                              .exclusive = exclusive};
         return true;
     }
     case OP_SET_ACL: {
@@ -95,7 +111,7 @@ void zk_lost_ask(struct zk *zk, struct zk_call *call, int32_t opcode, struct sli
         proto_encode(&lost->record, PROTO_path_watch_request, &req);
     }
     lost->asked = opcode;
-    zk_call_ask(zk, call);
+    zk_call_queue(zk, call);
 }
 
 void zk_lost_begin(struct zk *zk, struct zk_call *call) {
@@ -122,13 +138,13 @@ static void send_again(struct zk *zk, struct zk_call *call) {
     }
     zk_lost_free(call->lost);
     call->lost = NULL;
-    zk_call_send(zk, call);
+    zk_call_queue(zk, call);
 }
 
 static void finish_done(struct zk *zk, struct zk_call *call, zxid_t zxid) {
     struct lost *lost = call->lost;
     if (zxid != 0)
-        zk_own_add(zk, zxid);
+        zk_own_add(zk, call, zxid);
     struct zk_result res = {.zxid = zxid,
                             .data = SLICE_NULL,
                             .path = SLICE_NULL,
@@ -147,7 +163,7 @@ static void finish_done(struct zk *zk, struct zk_call *call, zxid_t zxid) {
 }
 
 void zk_lost_decide(struct zk *zk, struct zk_call *call, struct wc_result r) {
-    bool is_anothers = r.verdict == WC_DONE && r.zxid != 0 && zk_own_has(zk, r.zxid);
+    bool is_anothers = r.verdict == WC_DONE && r.zxid != 0 && zk_own_has(zk, call, r.zxid);
     if (is_anothers || r.verdict == WC_AGAIN || r.verdict == WC_MAYBE_AGAIN)
         send_again(zk, call);
     else if (r.verdict == WC_DONE)

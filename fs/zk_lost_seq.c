@@ -148,7 +148,7 @@ static void on_candidate(struct zk *zk, struct zk_call *call, const struct clien
     struct wc_result r = write_check(&op, call->before, client_session_id(zk->client), &look);
     if (r.verdict == WC_UNKNOWN) {
         lost->in_doubt = true;
-    } else if (r.verdict == WC_DONE && !zk_own_has(zk, r.zxid)) {
+    } else if (r.verdict == WC_DONE && !zk_own_has(zk, call, r.zxid)) {
         lost->match_count++;
         lost->match = lost->candidate_at;
         lost->match_stat = look.stat;

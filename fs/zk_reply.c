@@ -67,6 +67,7 @@ static bool decode_op_result(struct cursor *in, int32_t type, struct zk_op_resul
     }
     case OP_CREATE2:
     case OP_CREATE_CONTAINER:
+    case OP_CREATE_TTL:
         if (!decode_create(in, &one))
             return false;
         break;
@@ -134,6 +135,8 @@ static bool decode(const struct zk_call *call, struct cursor *in, struct zk_resu
         return decode_acl(in, res);
     case CALL_DELETE:
     case CALL_SYNC:
+    case CALL_ADD_WATCH:
+    case CALL_REMOVE_WATCHES:
         return true;
     }
     return false;
@@ -154,7 +157,7 @@ void zk_reply(struct zk *zk, struct zk_call *call, const struct client_update *u
             res.err = MALFORMED;
     }
     if (res.err == 0 && zk_call_is_write(call))
-        zk_own_add(zk, u->zxid);
+        zk_own_add(zk, call, u->zxid);
     zk_call_finish(zk, call, &res);
     mem_free(ops);
 }

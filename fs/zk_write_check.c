@@ -1,5 +1,6 @@
 #include "fs/zk_write_check.h"
 
+#include "common/ephemeral_type.h"
 #include "common/path.h"
 
 static struct wc_result verdict(enum wc_verdict v) { return (struct wc_result){.verdict = v}; }
@@ -13,15 +14,20 @@ int32_t write_check_next_version(int32_t v) {
     return next == -1 ? 0 : next;
 }
 
-static session_id_t expected_owner(enum create_mode mode, session_id_t session) {
-    switch (mode) {
+/* The field also says what is a container or has a TTL (PROTOCOL 1.6), but Apache's servers show
+ * 0 for these. */
+static bool is_made_so(const struct wc_op *op, session_id_t session, session_id_t owner) {
+    switch (op->mode) {
     case CREATE_EPHEMERAL:
     case CREATE_EPHEMERAL_SEQUENTIAL:
-        return session;
+        return owner == session;
     case CREATE_CONTAINER:
-        return INT64_MIN;
+        return owner == EPHEMERAL_OWNER_CONTAINER || owner == 0;
+    case CREATE_PERSISTENT_WITH_TTL:
+    case CREATE_PERSISTENT_SEQUENTIAL_WITH_TTL:
+        return owner == ephemeral_ttl_owner(op->ttl_ms) || owner == 0;
     default:
-        return 0;
+        return owner == 0;
     }
 }
 
@@ -30,14 +36,13 @@ static struct wc_result check_create(const struct wc_op *op, zxid_t before, sess
     const struct zstat *st = &look->stat;
     if (!look->exists)
         return verdict(WC_MAYBE_AGAIN);
-    session_id_t owner = expected_owner(op->mode, session);
-    if (st->czxid <= before || st->ephemeral_owner != owner)
+    if (st->czxid <= before || !is_made_so(op, session, st->ephemeral_owner))
         return verdict(WC_AGAIN);
     bool is_unchanged = st->mzxid == st->czxid;
     bool is_same = look->data_is_known && slice_equal(look->data, op->data);
     if (look->data_is_known && !is_same)
         return verdict(is_unchanged ? WC_AGAIN : WC_UNKNOWN);
-    bool owner_tells = owner == session && session != 0;
+    bool owner_tells = st->ephemeral_owner == session && session != 0;
     if (owner_tells || (is_same && !op->exclusive))
         return done_by(st->czxid);
     return verdict(WC_UNKNOWN);
@@ -57,9 +62,9 @@ static struct wc_result check_set(const struct wc_op *op, zxid_t before,
         return verdict(WC_AGAIN);
     if (st->version != write_check_next_version(op->version))
         return verdict(WC_UNKNOWN);
-    if (is_same)
+    if (is_same && !op->exclusive)
         return done_by(st->mzxid);
-    return verdict(look->data_is_known ? WC_AGAIN : WC_UNKNOWN);
+    return verdict(look->data_is_known && !is_same ? WC_AGAIN : WC_UNKNOWN);
 }
 
 static struct wc_result check_set_acl(const struct wc_op *op, const struct wc_look *look) {

@@ -17,7 +17,8 @@
  *                   not changed since `before`                          AGAIN
  *                   version v                                           AGAIN
  *                   version v + 1, other data                           AGAIN (BADVERSION)
- *                   version v + 1, same data                            DONE
+ *                   version v + 1, same data, not exclusive             DONE
+ *                   version v + 1, same data, exclusive                 UNKNOWN
  *                   any other version                                   UNKNOWN
  *   set, any        nothing                                             MAYBE_AGAIN (NONODE)
  *                   not changed since `before`                          AGAIN
@@ -46,6 +47,7 @@ struct wc_op {
     struct slice data;
     int32_t version;
     enum create_mode mode;
+    int64_t ttl_ms;
     bool exclusive;
     struct jvec acl;
 };

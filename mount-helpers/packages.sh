@@ -7,7 +7,7 @@
 packages_build=(
     gcc libc6-dev meson ninja-build pkgconf
     libfuse3-dev libuv1-dev nettle-dev libprotobuf-c-dev protobuf-c-compiler
-    uthash-dev libxxhash-dev check
+    uthash-dev libxxhash-dev zlib1g-dev check
 )
 # What it takes to run them, and the README's session.
 # shellcheck disable=SC2034

@@ -20,8 +20,14 @@
 #define SESSIONLESS_MS_DEFAULT 10000
 #define BACKLOG_DEFAULT 50
 #define FRAME_BYTES_DEFAULT 1048575
+#define SYNC_WARN_MS_DEFAULT 1000
 #define INIT_TICKS_DEFAULT 10
+#define SNAP_COUNT_DEFAULT 100000
+#define SNAP_SIZE_KIB_DEFAULT (4 << 20)
+#define SNAP_RETAIN_MIN 3 /* and the default */
 #define SYNC_TICKS_DEFAULT 5
+#define CONTAINER_CHECK_MS_DEFAULT 60000
+#define CONTAINERS_PER_MINUTE_DEFAULT 10000
 
 enum key_kind { KEY_INT, KEY_KIB, KEY_FLAG, KEY_TEXT, KEY_REAL };
 
@@ -295,6 +301,8 @@ static int reader_finish(struct config_reader *r) {
         c->data_log_dir = mem_strdup(c->data_dir);
     if (c->listen_backlog < 1)
         c->listen_backlog = BACKLOG_DEFAULT;
+    if (c->snap_retain < SNAP_RETAIN_MIN)
+        c->snap_retain = SNAP_RETAIN_MIN; /* as ZooKeeper does */
     if (r->log_limit_kib > 0)
         c->segment_bytes = r->log_limit_kib * 1024;
     if (r->idle.len > 0) {
@@ -321,6 +329,13 @@ static void reader_init(struct config_reader *r, const char *name, config_note_f
         .max_outstanding = 1000,
         .first_frame_ms = SESSIONLESS_MS_DEFAULT,
         .segment_bytes = (int64_t)PREALLOC_KIB_DEFAULT * 1024,
+        .snap_count = SNAP_COUNT_DEFAULT,
+        .snap_size_limit_bytes = (int64_t)SNAP_SIZE_KIB_DEFAULT * 1024,
+        .snap_retain = SNAP_RETAIN_MIN,
+        .sync_warn_ms = SYNC_WARN_MS_DEFAULT,
+        .container_check_ms = CONTAINER_CHECK_MS_DEFAULT,
+        .containers_per_minute = CONTAINERS_PER_MINUTE_DEFAULT,
+        .extended_types = true, /* docs/decisions/0012 */
         .force_sync = true,
         .init_ticks = INIT_TICKS_DEFAULT,
         .sync_ticks = SYNC_TICKS_DEFAULT,

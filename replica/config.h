@@ -35,6 +35,13 @@ struct config {
     int32_t
         first_frame_ms;    /* nio.sessionlessCnxnTimeout: how long a new connection may be silent */
     int64_t segment_bytes; /* preAllocSize, or txnLogSizeLimitInKb where that is given */
+    int32_t snap_count;    /* snapCount: transactions from one snapshot to the next */
+    int64_t snap_size_limit_bytes; /* snapSizeLimitInKb: of log, likewise; 0 or less: no limit */
+    int32_t snap_retain;           /* autopurge.snapRetainCount */
+    int32_t sync_warn_ms;          /* fsync.warningthresholdms */
+    /* znode.container.checkIntervalMs, maxPerMinute, maxNeverUsedIntervalMs */
+    int32_t container_check_ms, containers_per_minute, container_never_used_ms;
+    bool extended_types; /* extendedTypesEnabled */
     bool force_sync;
     bool skip_acl;
     bool keepalive; /* clientTcpKeepAlive */

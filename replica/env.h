@@ -1,5 +1,6 @@
 /* The outside world as the store and the member see it: real in io/, virtual in the simulator.
- * Errors are 0 or negative errno. File calls may run in the log thread; all others in the loop's.
+ * Errors are 0 or negative errno. File calls may run in the thread of a runner (log, checkpoints)
+ * as well; all others in the loop's.
  */
 #ifndef ZKFS_REPLICA_ENV_H
 #define ZKFS_REPLICA_ENV_H
@@ -20,8 +21,13 @@ struct env_files {
     int (*pwrite)(void *ctx, int fd, const void *p, size_t n, int64_t offset);
     int (*datasync)(void *ctx, int fd); /* fdatasync(2) */
     int (*sync)(void *ctx, int fd);     /* fsync(2) */
+    /* May be NULL: brings what was written in that range to the disk, without any promise that it
+     * is durable. What a sync would have to write later is less then, and so is what every other
+     * sync on that disk waits for. Errors count as those of a write. */
+    int (*write_back)(void *ctx, int fd, int64_t offset, int64_t n);
     int (*truncate)(void *ctx, int fd, int64_t size);
     int64_t (*size)(void *ctx, int fd);
+    int64_t (*links)(void *ctx, int fd); /* how many names the file has */
     int (*rename)(void *ctx, const char *from, const char *to);
     int (*unlink)(void *ctx, const char *path);
     int (*mkdir)(void *ctx, const char *path, int mode);
@@ -50,8 +56,11 @@ struct env {
     void (*peer_drop)(void *ctx, uint8_t peer, struct slice why);
     void (*set_timer)(void *ctx, int64_t mono_ms); /* then member_tick */
     /* Run store_sync_run somewhere, then call member_log_synced with its result in the loop's
-     * thread (it may be called from within). At most one is under way. */
+     * thread (it may be called from within), whatever it is. At most one is under way. */
     void (*log_sync)(void *ctx);
+    /* Run store_checkpoint_run somewhere, beside the log's syncs, then call member_checkpoint_ran
+     * in the loop's thread (it may be called from within). At most one is under way. */
+    void (*checkpoint_run)(void *ctx);
     void (*note)(void *ctx, enum log_level level, struct slice text);
     void (*stop)(void *ctx, struct slice why);
 };

@@ -3,6 +3,7 @@
 #include "common/mem.h"
 #include "replica/config.h"
 #include "replica/io/loop.h"
+#include "replica/offline/offline.h"
 
 #include <malloc.h>
 #include <signal.h>
@@ -19,13 +20,22 @@
 
 static const char help[] =
     "usage: zkreplica CONFIG\n"
+    "       zkreplica --import APACHE_DIR [--log-dir APACHE_LOG_DIR] CONFIG\n"
+    "       zkreplica --restore SNAPSHOT_FILE CONFIG\n"
+    "       zkreplica --dump DIR|FILE [--from ZXID] [-v]\n"
+    "       zkreplica --check DIR\n"
     "Serves the ZooKeeper client protocol as the configuration (zoo.cfg) says, alone or as one of "
     "an\n"
     "ensemble, in the foreground; logs to standard error. SIGTERM or SIGINT stop it in order.\n"
+    "  --import   makes the data of a new ensemble out of Apache ZooKeeper's (3.5 to 3.9)\n"
+    "  --restore  makes the data of a new ensemble out of one snapshot file\n"
+    "  --dump     prints what stands in a log directory, or in one file of it\n"
+    "  --check    verifies a log directory, and says what it holds\n"
     "  --help     this text\n"
     "  --version  the version\n"
-    "Exit status: 0 stopped in order, 1 wrong configuration or usage, 2 the log was refused,\n"
-    "3 stopped by a failure. The log says what and where.\n";
+    "Exit status: 0 stopped in order, or done, 1 wrong configuration or usage, 2 the log (or what "
+    "is\n"
+    "to be read) was refused, 3 stopped by a failure. The log says what and where.\n";
 
 static void log_note(void *ctx, enum log_level level, const char *text) {
     log_line(level, "%s", text);
@@ -62,9 +72,11 @@ static bool holds_apache_data(const struct config *config, const char *log_dir) 
         buf_printf(&path, "%s/version-2", dirs[i]);
         buf_put_u8(&path, 0);
         if (!found && access((const char *)path.data, F_OK) == 0) {
-            log_error("%s holds data of Apache ZooKeeper, that this version does not read; "
-                      "give zkreplica a dataDir of its own",
-                      (const char *)path.data);
+            bool one = strcmp(dirs[0], dirs[1]) == 0;
+            log_error("%s holds data of Apache ZooKeeper; \"zkreplica --import %s%s%s CONFIG\" "
+                      "makes data of zkreplica's out of it, and leaves it as it is",
+                      (const char *)path.data, dirs[0], one ? "" : " --log-dir ",
+                      one ? "" : dirs[1]);
             found = true;
         }
         buf_close(&path);
@@ -88,6 +100,8 @@ static struct replica_config replica_config_from(const struct config *c) {
         .sync_limit = c->sync_ticks,
         .leader_serves = c->leader_serves,
         .read_only_mode = c->read_only_mode,
+        .snap_count = c->snap_count,
+        .snap_size_limit_bytes = c->snap_size_limit_bytes,
         .tick_ms = c->tick_ms,
         .min_session_timeout_ms = c->min_session_timeout_ms,
         .max_session_timeout_ms = c->max_session_timeout_ms,
@@ -95,6 +109,10 @@ static struct replica_config replica_config_from(const struct config *c) {
         .max_conns_per_ip = c->max_conns_per_ip,
         .max_outstanding = c->max_outstanding,
         .skip_acl = c->skip_acl,
+        .extended_types = c->extended_types,
+        .container_check_ms = c->container_check_ms,
+        .containers_per_minute = c->containers_per_minute,
+        .container_never_used_ms = c->container_never_used_ms,
         .super_digest = c->super_digest,
         .word_whitelist = c->word_whitelist,
         .version = VERSION_TEXT,
@@ -154,6 +172,8 @@ static int serve(const struct config *c, const char *log_dir) {
         .member = {.replica = replica_config_from(c),
                    .wal = {.dir = log_dir,
                            .segment_bytes = c->segment_bytes,
+                           .snap_retain = c->snap_retain,
+                           .reserve_bytes = WAL_RESERVE_BYTES_DEFAULT,
                            .no_sync = !c->force_sync}},
         .client_address = c->client_address,
         .client_port = c->client_port,
@@ -162,6 +182,7 @@ static int serve(const struct config *c, const char *log_dir) {
         .max_frame_bytes = c->max_frame_bytes,
         .first_frame_ms = c->first_frame_ms,
         .keepalive = c->keepalive,
+        .sync_warn_ms = c->sync_warn_ms,
         .data_dir = c->data_dir,
         .log_dir = log_dir,
     };
@@ -210,6 +231,8 @@ int main(int argc, char **argv) {
         return fputs(help, stdout) < 0;
     if (argc == 2 && strcmp(argv[1], "--version") == 0)
         return puts("zkreplica (" VERSION_TEXT ")") < 0;
+    if (offline_command(argc, argv))
+        return offline_run(argc, argv);
     if (argc != 2 || argv[1][0] == '-') {
         fputs(help, stderr);
         return EXIT_CONFIG;

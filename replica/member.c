@@ -1,4 +1,4 @@
-#include "replica/member.h"
+#include "replica/member_state.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -7,47 +7,15 @@
 #include "common/blob.h"
 #include "common/check.h"
 #include "common/mem.h"
+#include "replica/outside.h"
+#include "replica/record_list.h"
+#include "replica/server/limits.h"
+#include "replica/store/snap_serve.h"
 
-#define ADDR_MAX_BYTES 16
 /* One read of the log for a peer: a bound on how long the loop is held up. */
 #define READ_BYTES (256u << 10)
 
-static struct slice slice_of(const struct buf *b) {
-    return (struct slice){b->data, (int32_t)b->len};
-}
-
-/* An event that came while another one's updates were being carried out. */
-struct waiting {
-    struct waiting *next;
-    struct event event;
-    struct blob *bytes;
-    uint8_t addr[ADDR_MAX_BYTES];
-};
-
-/* A read of the log that a peer needs, until it is answered. */
-struct log_read {
-    struct log_read *next;
-    uint8_t peer;
-    zxid_t after;
-};
-
-struct member {
-    const struct env *env;
-    struct replica *replica;
-    struct store *store;
-    bool stepping; /* a step's updates are being carried out: another step would take them away */
-    bool flushing;
-    bool syncing; /* between store_sync_begin and member_log_synced */
-    bool stopped; /* the core asked for the end: nothing more goes in or out */
-    struct waiting *first_waiting;
-    struct waiting **last_waiting;
-    struct log_read *first_read; /* in the order in which they were asked for */
-    struct log_read **last_read;
-    int64_t start_mono_ms, start_wall_ms; /* asked once: the clock is dearer than a record */
-    struct buf *start_why;                /* while the log is read: where a stop says why */
-};
-
-static void stop(struct member *m, struct slice why) {
+void member_stop(struct member *m, struct slice why) {
     m->stopped = true;
     if (m->start_why != NULL)
         buf_put(m->start_why, why.p, why.len > 0 ? (size_t)why.len : 0);
@@ -58,94 +26,122 @@ static void stop(struct member *m, struct slice why) {
 /* Carried out after the step, so that the answer comes by a later one. */
 static void want_read(struct member *m, const struct update *u) {
     struct log_read *r = mem_zalloc(sizeof *r);
+    r->type = u->type;
     r->peer = u->peer;
     r->after = u->zxid;
+    r->until = u->ended;
+    r->offset = u->offset;
     *m->last_read = r;
     m->last_read = &r->next;
 }
 
-/* What goes to the disk. False when the update is of another kind. */
-static bool carry_out_disk(struct member *m, const struct update *u) {
+/* What goes to the disk. While that is read, the core only listens. */
+static void carry_out_disk(struct member *m, const struct update *u) {
+    CHECK(m->store != NULL);
     switch (u->type) {
     case UPD_LOG_APPEND:
         store_append(m->store, &u->record);
-        return true;
+        break;
     case UPD_LOG_TRUNCATE:
         store_truncate(m->store, u->zxid);
-        return true;
+        break;
     case UPD_LOG_READ:
+    case UPD_REPAIR_READ:
+    case UPD_SNAP_READ:
         want_read(m, u);
-        return true;
+        break;
     case UPD_SAVE_EPOCH:
         store_save_epoch(m->store, u->epoch);
-        return true;
+        break;
     case UPD_SNAP_BEGIN:
         store_snap_begin(m->store);
-        return true;
+        break;
     case UPD_SNAP_CHUNK:
         store_snap_chunk(m->store, u->bytes);
-        return true;
+        break;
     case UPD_SNAP_END:
         store_snap_end(m->store, u->zxid, u->ended);
-        return true;
+        break;
     case UPD_SNAP_ABANDON:
         store_snap_abandon(m->store);
-        return true;
+        break;
+    case UPD_CHECKPOINT_BEGIN:
+        store_checkpoint_begin(m->store);
+        break;
+    case UPD_CHECKPOINT_CHUNK:
+        store_checkpoint_chunk(m->store, u->bytes);
+        break;
+    case UPD_CHECKPOINT_END:
+        store_checkpoint_end(m->store, u->zxid);
+        break;
+    case UPD_CHECKPOINT_ABANDON:
+        store_checkpoint_abandon(m->store);
+        break;
+    case UPD_SAVE_WHOLE:
+        store_save_whole(m->store);
+        break;
+    case UPD_LOG_RETRY:
+        store_retry(m->store);
+        break;
     default:
-        return false;
+        CHECK(false); /* of a repair, and of no core */
     }
 }
 
-static void carry_out(struct member *m, const struct update *u) {
-    const struct env *env = m->env;
+/* Its memory may be wrong, or its disk: it leaves the ensemble and begins anew. Alone it has nobody
+ * to come back from when its disk is wrong. While that is read it is the snapshot that the log does
+ * not fit behind: it counts as refused, and what it stood for as lost. */
+static void begin_over(struct member *m, const struct update *u) {
+    if (m->start_why != NULL && u->distrust)
+        member_refuse_taken(m);
+    if (m->start_why != NULL || (u->distrust && !mender_has_others(&m->config))) {
+        member_stop(m, u->bytes);
+        return;
+    }
+    m->env->note(m->env->ctx, LOG_ERROR, u->bytes);
+    m->over = true;
+    m->distrust = u->distrust;
+}
+
+void member_carry_out(struct member *m, const struct update *u) {
+    if (outside_carry_out(m->env, u))
+        return;
     switch (u->type) {
-    case UPD_LOG_APPEND:
-    case UPD_LOG_TRUNCATE:
-    case UPD_LOG_READ:
-    case UPD_SAVE_EPOCH:
-    case UPD_SNAP_BEGIN:
-    case UPD_SNAP_CHUNK:
-    case UPD_SNAP_END:
-    case UPD_SNAP_ABANDON:
-        /* While the disk is read the core only listens. */
-        CHECK(m->store != NULL);
-        carry_out_disk(m, u);
-        break;
-    case UPD_PEER_SEND:
-        env->peer_send(env->ctx, u->peer, u->bytes);
-        break;
-    case UPD_PEER_DROP:
-        env->peer_drop(env->ctx, u->peer, u->bytes);
-        break;
-    case UPD_SEND:
-        env->client_send(env->ctx, u->conn, u->bytes);
-        break;
-    case UPD_CLOSE:
-        env->client_close(env->ctx, u->conn, u->bytes);
-        break;
-    case UPD_PAUSE:
-        env->client_pause(env->ctx, u->conn, true);
-        break;
-    case UPD_RESUME:
-        env->client_pause(env->ctx, u->conn, false);
-        break;
-    case UPD_DEADLINE:
-        env->set_timer(env->ctx, u->mono_ms);
-        break;
-    case UPD_NOTE:
-        env->note(env->ctx, u->level, u->bytes);
+    case UPD_SNAP_REFUSED:
+        m->snap_refused = true;
+        buf_reset(&m->snap_why);
+        buf_put(&m->snap_why, u->bytes.p, u->bytes.len > 0 ? (size_t)u->bytes.len : 0);
         break;
     case UPD_STOP:
-        stop(m, u->bytes);
+        member_stop(m, u->bytes);
         break;
+    case UPD_START_OVER:
+        begin_over(m, u);
+        break;
+    default:
+        carry_out_disk(m, u);
     }
 }
 
-static void step(struct member *m, const struct event *ev) {
+static void carry_out_all(struct member *m, struct updates updates) {
+    for (size_t i = 0; i < updates.count && !m->stopped && !m->over; i++)
+        member_carry_out(m, &updates.list[i]);
+}
+
+static void step_mender(struct member *m, const struct event *ev) {
+    enum mender_state state = mender_step(m->mender, ev);
+    bool full = state == MENDER_STOPPED && store_is_full(mender_error(m->mender));
+    m->over = state == MENDER_DONE || full;
+    if (state == MENDER_STOPPED && !full)
+        member_stop(m, mender_why(m->mender));
+}
+
+void member_step(struct member *m, const struct event *ev) {
     m->stepping = true;
-    struct updates updates = replica_step(m->replica, ev);
-    for (size_t i = 0; i < updates.count && !m->stopped; i++)
-        carry_out(m, &updates.list[i]);
+    if (m->mender != NULL)
+        step_mender(m, ev);
+    else
+        carry_out_all(m, replica_step(m->replica, ev));
     m->stepping = false;
 }
 
@@ -178,42 +174,20 @@ static void waiting_free(struct waiting *w) {
     mem_free(w);
 }
 
-static void stamp(struct member *m, struct event *ev) {
+void member_forget_waiting(struct member *m) {
+    for (struct waiting *w = take_waiting(m); w != NULL; w = take_waiting(m)) {
+        if (m->over)
+            member_turn_away(m, &w->event);
+        waiting_free(w);
+    }
+}
+
+void member_stamp(struct member *m, struct event *ev) {
     ev->mono_ms = m->env->mono_ms(m->env->ctx);
     ev->wall_ms = m->env->wall_ms(m->env->ctx);
 }
 
 /* ---- reads of the log ---- */
-
-/* The records of one range: the store lends each for a call, the core gets all of them at once. */
-struct range {
-    struct log_record *records;
-    size_t count, cap;
-    struct buf bytes;
-};
-
-static void range_add(void *ctx, const struct log_record *r) {
-    struct range *range = ctx;
-    if (range->count == range->cap) {
-        range->cap = range->cap == 0 ? 64 : range->cap * 2;
-        range->records = mem_realloc(range->records, range->cap * sizeof *range->records);
-    }
-    range->records[range->count++] = *r;
-    if (r->payload.len > 0)
-        buf_put(&range->bytes, r->payload.p, (size_t)r->payload.len);
-}
-
-/* The payloads have moved with their buffer. */
-static void range_end(struct range *range) {
-    size_t at = 0;
-    for (size_t i = 0; i < range->count; i++) {
-        struct slice *payload = &range->records[i].payload;
-        if (payload->len <= 0)
-            continue;
-        payload->p = range->bytes.data + at;
-        at += (size_t)payload->len;
-    }
-}
 
 static void step_failed_read(struct member *m, const struct log_read *r, int err) {
     struct buf why = BUF_INIT;
@@ -224,32 +198,52 @@ static void step_failed_read(struct member *m, const struct log_read *r, int err
     else
         buf_printf(&why, "the log cannot be read behind 0x%" PRIx64 ": %s", (uint64_t)r->after,
                    strerror(-err));
-    struct event ev = {.type = EV_DISK_FAILED, .bytes = slice_of(&why)};
-    stamp(m, &ev);
-    step(m, &ev);
+    struct event ev = {.type = EV_DISK_FAILED, .bytes = member_text(&why)};
+    member_stamp(m, &ev);
+    member_step(m, &ev);
     buf_close(&why);
+}
+
+static void answer_snap_read(struct member *m, const struct log_read *r) {
+    struct buf bytes = BUF_INIT;
+    struct snap_base base = {.begun = r->after};
+    int found = store_snapshot_read(m->store, r->after, r->offset, READ_BYTES, &base, &bytes);
+    struct event ev =
+        outside_snap_range(r->peer, r->offset, &base, found > 0 ? member_text(&bytes) : SLICE_NULL);
+    member_stamp(m, &ev);
+    member_step(m, &ev);
+    buf_close(&bytes);
 }
 
 /* Answers the oldest read. False when what it asks for is not durable yet: it waits for a sync. */
 static bool answer_read(struct member *m, struct log_read *r) {
-    struct range range = {0};
-    int n = store_read(m->store, r->after, READ_BYTES, range_add, &range);
-    bool later = n == 0 && (m->syncing || store_pending(m->store));
+    if (r->type == UPD_SNAP_READ) {
+        answer_snap_read(m, r);
+        return true;
+    }
+    struct record_list list = {0};
+    bool repair = r->type == UPD_REPAIR_READ;
+    size_t max_bytes = r->peer == 0 ? CHECKPOINT_PIECE_BYTES : READ_BYTES;
+    int n = store_read(m->store, r->after, max_bytes, record_list_add, &list);
+    /* Who is being repaired asks again. */
+    bool later =
+        n == 0 && !repair && (m->syncing || store_pending(m->store) || store_held_up(m->store));
     if (n >= 0 || n == -ENOENT) {
-        range_end(&range);
-        struct event ev = {.type = EV_LOG_RANGE,
+        record_list_end(&list);
+        struct event ev = {.type = repair ? EV_REPAIR_RANGE : EV_LOG_RANGE,
                            .peer = r->peer,
                            .zxid = r->after,
-                           .records = range.records,
-                           .record_count = n > 0 ? range.count : 0};
-        stamp(m, &ev);
+                           .ended = r->until,
+                           .count = n == -ENOENT,
+                           .records = list.records,
+                           .record_count = n > 0 ? list.count : 0};
+        member_stamp(m, &ev);
         if (!later)
-            step(m, &ev);
+            member_step(m, &ev);
     } else {
         step_failed_read(m, r, n);
     }
-    mem_free(range.records);
-    buf_close(&range.bytes);
+    record_list_close(&list);
     return !later;
 }
 
@@ -270,31 +264,34 @@ static struct log_read **next_read(struct member *m, struct log_read **at) {
 
 static void step_waiting(struct member *m) {
     struct process_info info;
-    for (struct waiting *w = take_waiting(m); w != NULL; w = m->stopped ? NULL : take_waiting(m)) {
+    for (struct waiting *w = take_waiting(m); w != NULL;
+         w = m->stopped || m->over ? NULL : take_waiting(m)) {
         if (w->event.type == EV_CLIENT_WORD) {
             m->env->process_info(m->env->ctx, &info);
             w->event.process = &info;
         }
-        step(m, &w->event);
+        member_step(m, &w->event);
         waiting_free(w);
     }
 }
 
 /* Answers the reads that can be answered, and what comes of them. */
 static void answer_reads(struct member *m) {
-    for (struct log_read **at = &m->first_read; !m->stopped && *at != NULL;) {
+    for (struct log_read **at = &m->first_read; !m->stopped && !m->over && *at != NULL;) {
         at = next_read(m, at);
-        if (!m->stopped && m->first_waiting != NULL)
+        if (!m->stopped && !m->over && m->first_waiting != NULL)
             step_waiting(m);
     }
 }
 
-/* Feeds one event, with the time and what only the shell knows, and after it those that its updates
- * brought about. */
-static void feed(struct member *m, struct event *ev) {
+void member_feed(struct member *m, struct event *ev) {
     if (m->stopped)
         return;
-    stamp(m, ev);
+    if (m->over) {
+        member_turn_away(m, ev);
+        return;
+    }
+    member_stamp(m, ev);
     if (m->stepping) {
         set_aside(m, ev);
         return;
@@ -304,180 +301,78 @@ static void feed(struct member *m, struct event *ev) {
         m->env->process_info(m->env->ctx, &info);
         ev->process = &info;
     }
-    step(m, ev);
+    member_step(m, ev);
     ev->process = NULL;
-    if (!m->stopped && m->first_waiting != NULL)
+    if (!m->stopped && !m->over && m->first_waiting != NULL)
         step_waiting(m);
     if (m->first_read != NULL)
         answer_reads(m);
-}
-
-static void replay(void *ctx, const struct log_record *r) {
-    struct member *m = ctx;
-    if (m->stopped)
-        return;
-    struct event ev = {.type = EV_LOG_RECORD,
-                       .record = r,
-                       .zxid = r->zxid,
-                       .mono_ms = m->start_mono_ms,
-                       .wall_ms = m->start_wall_ms};
-    step(m, &ev);
-}
-
-static void replay_epoch(void *ctx, uint32_t accepted_epoch) {
-    struct member *m = ctx;
-    struct event ev = {.type = EV_EPOCH,
-                       .epoch = accepted_epoch,
-                       .mono_ms = m->start_mono_ms,
-                       .wall_ms = m->start_wall_ms};
-    if (accepted_epoch > 0)
-        step(m, &ev);
-}
-
-static bool replay_snap_chunk(void *ctx, struct slice piece) {
-    struct member *m = ctx;
-    struct event ev = {.type = EV_SNAP_CHUNK,
-                       .bytes = piece,
-                       .mono_ms = m->start_mono_ms,
-                       .wall_ms = m->start_wall_ms};
-    if (!m->stopped)
-        step(m, &ev);
-    return !m->stopped;
-}
-
-static bool replay_snap_end(void *ctx, zxid_t begun, zxid_t ended) {
-    struct member *m = ctx;
-    struct event ev = {.type = EV_SNAP_END,
-                       .zxid = begun,
-                       .ended = ended,
-                       .mono_ms = m->start_mono_ms,
-                       .wall_ms = m->start_wall_ms};
-    if (!m->stopped)
-        step(m, &ev);
-    return !m->stopped;
-}
-
-static void note(struct member *m, enum log_level level, const char *text) {
-    struct slice s = {(const uint8_t *)text, (int32_t)strlen(text)};
-    m->env->note(m->env->ctx, level, s);
-}
-
-/* Opens the store and feeds what it holds to the core. */
-static int recover(struct member *m, const struct member_config *config, struct buf *ret_why) {
-    struct wal_config wal = config->wal;
-    uint64_t salt = 0;
-    int err = m->env->random(m->env->ctx, &salt, sizeof salt);
-    if (err < 0) {
-        buf_printf(ret_why, "no random numbers to be had: %s", strerror(-err));
-        return err;
-    }
-    wal.salt = salt;
-    m->start_mono_ms = m->env->mono_ms(m->env->ctx);
-    m->start_wall_ms = m->env->wall_ms(m->env->ctx);
-    struct buf why = BUF_INIT;
-    struct buf stop_why = BUF_INIT;
-    m->start_why = &stop_why;
-    const struct store_reader reader = {.ctx = m,
-                                        .epoch = replay_epoch,
-                                        .snap_chunk = replay_snap_chunk,
-                                        .snap_end = replay_snap_end,
-                                        .record = replay};
-    err = store_open(m->env->files, &wal, &reader, &m->store, &why);
-    m->start_why = NULL;
-    if (err < 0) {
-        buf_put(ret_why, why.data, why.len);
-        if (stop_why.len > 0)
-            buf_printf(ret_why, ": %.*s", (int)stop_why.len, (const char *)stop_why.data);
-    } else if (m->stopped) {
-        err = -EBADMSG;
-        buf_printf(ret_why, "%s: the log cannot be applied: %.*s", wal.dir, (int)stop_why.len,
-                   (const char *)stop_why.data);
-    } else if (why.len > 0) {
-        m->env->note(m->env->ctx, LOG_WARN, slice_of(&why));
-    }
-    buf_close(&why);
-    buf_close(&stop_why);
-    return err;
-}
-
-int member_start(const struct member_config *config, const struct env *env,
-                 struct member **ret_member, struct buf *ret_why) {
-    struct member *m = mem_zalloc(sizeof *m);
-    m->env = env;
-    m->last_waiting = &m->first_waiting;
-    m->last_read = &m->first_read;
-    m->replica = replica_new(&config->replica);
-    uint8_t random[RANDOM_BYTES];
-    int err = env->random(env->ctx, random, sizeof random);
-    if (err < 0)
-        buf_printf(ret_why, "no random numbers to be had: %s", strerror(-err));
-    if (err == 0)
-        err = recover(m, config, ret_why);
-    if (err < 0) {
-        member_free(m);
-        return err;
-    }
-    if (config->wal.no_sync)
-        note(m, LOG_WARN, "forceSync=no: a power cut loses what was acknowledged");
-    *ret_member = m;
-    struct event ev = {.type = EV_START, .random = random};
-    feed(m, &ev);
-    return 0;
-}
-
-void member_free(struct member *m) {
-    if (m == NULL)
-        return;
-    for (struct waiting *w = take_waiting(m); w != NULL; w = take_waiting(m))
-        waiting_free(w);
-    while (m->first_read != NULL) {
-        struct log_read *r = m->first_read;
-        m->first_read = r->next;
-        mem_free(r);
-    }
-    store_close(m->store);
-    replica_free(m->replica);
-    mem_free(m);
+    if (m->over && !m->stopped)
+        member_go_over(m);
 }
 
 void member_tick(struct member *m) {
     struct event ev = {.type = EV_TICK};
-    feed(m, &ev);
+    if (m->waits_for_room)
+        member_go_over(m);
+    else
+        member_feed(m, &ev);
 }
 
 void member_client_open(struct member *m, conn_id_t conn, struct slice addr, uint16_t port) {
     struct event ev = {.type = EV_CLIENT_OPEN, .conn = conn, .addr = addr, .port = port};
-    feed(m, &ev);
+    member_feed(m, &ev);
 }
 
 void member_client_frame(struct member *m, conn_id_t conn, struct slice frame) {
     struct event ev = {.type = EV_CLIENT_FRAME, .conn = conn, .bytes = frame};
-    feed(m, &ev);
+    member_feed(m, &ev);
 }
 
 void member_client_word(struct member *m, conn_id_t conn, struct slice word) {
     struct event ev = {.type = EV_CLIENT_WORD, .conn = conn, .bytes = word};
-    feed(m, &ev);
+    member_feed(m, &ev);
 }
 
 void member_client_closed(struct member *m, conn_id_t conn) {
     struct event ev = {.type = EV_CLIENT_CLOSED, .conn = conn};
-    feed(m, &ev);
+    member_feed(m, &ev);
 }
 
 void member_peer_up(struct member *m, uint8_t peer) {
     struct event ev = {.type = EV_PEER_UP, .peer = peer};
-    feed(m, &ev);
+    member_feed(m, &ev);
 }
 
 void member_peer_message(struct member *m, uint8_t peer, struct slice message) {
     struct event ev = {.type = EV_PEER_MESSAGE, .peer = peer, .bytes = message};
-    feed(m, &ev);
+    member_feed(m, &ev);
 }
 
 void member_peer_down(struct member *m, uint8_t peer) {
     struct event ev = {.type = EV_PEER_DOWN, .peer = peer};
-    feed(m, &ev);
+    member_feed(m, &ev);
+}
+
+static bool may_sync(const struct member *m) {
+    return !m->stopped && !m->over && !m->syncing && m->store != NULL && store_pending(m->store);
+}
+
+static void begin_sync(struct member *m) {
+    m->syncing = true;
+    store_sync_begin(m->store);
+    m->env->log_sync(m->env->ctx);
+}
+
+static bool may_checkpoint(const struct member *m) {
+    return !m->stopped && !m->over && !m->checkpointing && m->store != NULL &&
+           store_checkpoint_pending(m->store);
+}
+
+static void begin_checkpoint(struct member *m) {
+    m->checkpointing = true;
+    store_checkpoint_start(m->store);
+    m->env->checkpoint_run(m->env->ctx);
 }
 
 void member_flush(struct member *m) {
@@ -486,10 +381,11 @@ void member_flush(struct member *m) {
     if (m->flushing)
         return;
     m->flushing = true;
-    while (!m->stopped && !m->syncing && store_pending(m->store)) {
-        m->syncing = true;
-        store_sync_begin(m->store);
-        m->env->log_sync(m->env->ctx);
+    while (may_sync(m) || may_checkpoint(m)) {
+        if (may_sync(m))
+            begin_sync(m);
+        if (may_checkpoint(m))
+            begin_checkpoint(m);
     }
     m->flushing = false;
 }
@@ -499,24 +395,99 @@ struct store *member_store(struct member *m) {
 }
 
 /* The answers of the disk, in the order in which the core may ask: a promise comes before what is
- * appended in its epoch, and nothing is appended while a cut or a snapshot is on its way. */
+ * appended in its epoch, and nothing is appended while a cut or a snapshot is on its way. They are
+ * for this core only, not for one that begins in between. */
 static void feed_done(struct member *m, const struct store_done *done) {
-    if (done->epoch > 0) {
-        struct event ev = {.type = EV_EPOCH_SAVED, .epoch = done->epoch};
-        feed(m, &ev);
+    struct event list[4];
+    size_t count = 0;
+    if (done->epoch > 0)
+        list[count++] = (struct event){.type = EV_EPOCH_SAVED, .epoch = done->epoch};
+    if (done->appended)
+        list[count++] = (struct event){.type = EV_LOG_SYNCED, .zxid = done->log_zxid};
+    if (done->truncated)
+        list[count++] = (struct event){.type = EV_LOG_TRUNCATED};
+    if (done->installed)
+        list[count++] = (struct event){.type = EV_SNAP_INSTALLED};
+    uint64_t life = m->lives;
+    for (size_t i = 0; i < count && m->lives == life; i++)
+        member_feed(m, &list[i]);
+}
+
+/* It waited for this to start over: what was done is for nobody any more; but a disk that failed is
+ * not to be trusted (Z7). */
+static void ran_over(struct member *m, const char *what, int result) {
+    struct buf why = BUF_INIT;
+    if (result < 0) {
+        buf_printf(&why, "%s: %s", what, strerror(-result));
+        member_stop(m, member_text(&why));
+    } else {
+        member_go_over(m);
     }
-    if (done->appended) {
-        struct event ev = {.type = EV_LOG_SYNCED, .zxid = done->log_zxid};
-        feed(m, &ev);
+    buf_close(&why);
+}
+
+void member_feed_full(struct member *m) {
+    bool full = m->store != NULL && store_full(m->store);
+    if (m->full == full)
+        return;
+    m->full = full;
+    struct event ev = {.type = full ? EV_DISK_FULL : EV_DISK_ROOM};
+    member_feed(m, &ev);
+}
+
+void member_purge(struct member *m) {
+    zxid_t base = 0;
+    if (m->store == NULL || !store_purge(m->store, &base))
+        return;
+    struct event ev = {.type = EV_LOG_PURGED, .zxid = base};
+    member_feed(m, &ev);
+}
+
+static void feed_disk_failed(struct member *m, const char *what, int err) {
+    struct buf why = BUF_INIT;
+    buf_printf(&why, "%s: %s", what, strerror(-err));
+    struct event ev = {.type = EV_DISK_FAILED, .bytes = member_text(&why)};
+    member_feed(m, &ev);
+    buf_close(&why);
+}
+
+/* A full disk costs the snapshot; anything else says that the disk is not to be trusted (Z7). */
+static void feed_checkpoint_failed(struct member *m, int err) {
+    if (!store_is_full(err)) {
+        feed_disk_failed(m, "a snapshot cannot be written", err);
+        return;
     }
-    if (done->truncated) {
-        struct event ev = {.type = EV_LOG_TRUNCATED};
-        feed(m, &ev);
+    const char *why = strerror(-err);
+    struct event ev = {.type = EV_CHECKPOINT_FAILED,
+                       .bytes = {(const uint8_t *)why, (int32_t)strlen(why)}};
+    member_feed(m, &ev);
+}
+
+void member_checkpoint_ran(struct member *m) {
+    CHECK(m->checkpointing);
+    m->checkpointing = false;
+    struct store_checkpoint_done done;
+    store_checkpoint_end_run(m->store, &done);
+    if (m->over) {
+        ran_over(m, "a snapshot cannot be written", store_is_full(done.err) ? 0 : done.err);
+        member_flush(m);
+        return;
     }
-    if (done->installed) {
-        struct event ev = {.type = EV_SNAP_INSTALLED};
-        feed(m, &ev);
+    uint64_t life = m->lives;
+    if (done.written > 0) {
+        struct event ev = {.type = EV_CHECKPOINT_WRITTEN, .count = done.written};
+        member_feed(m, &ev);
     }
+    if (done.saved_zxid > 0 && m->lives == life) {
+        struct event ev = {
+            .type = EV_CHECKPOINT_SAVED, .zxid = done.saved_zxid, .size_bytes = done.saved_bytes};
+        member_feed(m, &ev);
+    }
+    if (done.err < 0 && m->lives == life)
+        feed_checkpoint_failed(m, done.err);
+    if (m->lives == life)
+        member_purge(m);
+    member_flush(m);
 }
 
 void member_log_synced(struct member *m, int result) {
@@ -524,16 +495,21 @@ void member_log_synced(struct member *m, int result) {
     m->syncing = false;
     struct store_done done;
     store_sync_end(m->store, &done);
-    if (result < 0) {
-        struct buf why = BUF_INIT;
-        buf_printf(&why, "the log cannot be written: %s", strerror(-result));
-        struct event ev = {.type = EV_DISK_FAILED, .bytes = slice_of(&why)};
-        feed(m, &ev);
-        buf_close(&why);
+    if (m->over) {
+        ran_over(m, "the log cannot be written", result);
+    } else if (result < 0) {
+        feed_disk_failed(m, "the log cannot be written", result);
     } else {
+        /* Full before what was done, so that this does not bring more; room behind it. */
+        if (store_full(m->store))
+            member_feed_full(m);
         feed_done(m, &done);
+        member_feed_full(m);
+        member_purge(m);
         if (!m->stepping)
             answer_reads(m);
+        if (m->over && !m->stepping && !m->waits_for_room)
+            member_go_over(m);
     }
     member_flush(m);
 }

@@ -18,6 +18,8 @@
 #define STALL_NS 20000000
 /* The weight of the last sync in the average: 1/8. */
 #define AVERAGE_SHIFT 3
+/* So often at most a slow sync makes a line of log. */
+#define TELL_NS 1000000000
 /* store_sync_run needs little; the default of 8 MiB would be reserved for nothing. */
 #define THREAD_STACK_BYTES (256u << 10)
 
@@ -27,6 +29,34 @@ static int64_t now_ns(void) {
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
+/* A disk that is slow makes every write slow, and may be about to fail: worth a line, at most one a
+ * second. */
+static void warn_of_slow(struct disk *d, int64_t took_ns) {
+    int32_t threshold_ms = d->loop->config->sync_warn_ms;
+    if (took_ns / 1000000 <= threshold_ms)
+        return;
+    d->slow_count++;
+    int64_t now = now_ns();
+    if (d->told_ns != 0 && now - d->told_ns < TELL_NS)
+        return;
+    log_warn("a sync of the log took long, and all writes wait for it: is its disk slow or busy? "
+             "log_dir=%s took_ms=%lld threshold_ms=%d slow_syncs_since_last_line=%llu",
+             d->loop->config->log_dir, (long long)(took_ns / 1000000), threshold_ms,
+             (unsigned long long)d->slow_count);
+    d->told_ns = now;
+    d->slow_count = 0;
+}
+
+static void measure(struct disk *d, int64_t took_ns) {
+    int64_t us = took_ns / 1000;
+    d->sync_count++;
+    d->total_us += us;
+    if (us > d->max_us)
+        d->max_us = us;
+    warn_of_slow(d, took_ns);
+}
+
+/* Where the next sync runs. */
 static void learn(struct disk *d, int64_t took_ns) {
     d->average_ns += (took_ns - d->average_ns) >> AVERAGE_SHIFT;
     if (took_ns >= STALL_NS && d->average_ns < SLOW_NS)
@@ -84,6 +114,7 @@ static void on_done(uv_async_t *async) {
     if (d->state != DISK_RUNNING)
         return;
     d->state = DISK_IDLE;
+    measure(d, took_ns);
     learn(d, took_ns);
     member_log_synced(d->loop->member, result);
 }
@@ -104,7 +135,9 @@ void disk_want(struct disk *d) {
 static void run_here(struct disk *d) {
     int64_t begin = now_ns();
     int result = store_sync_run(member_store(d->loop->member));
-    learn(d, now_ns() - begin);
+    int64_t took_ns = now_ns() - begin;
+    measure(d, took_ns);
+    learn(d, took_ns);
     d->state = DISK_IDLE;
     member_log_synced(d->loop->member, result);
 }

@@ -25,6 +25,10 @@ struct disk {
     enum disk_state state;
     bool threaded;      /* where the next sync runs */
     int64_t average_ns; /* of recent syncs, weighted to the last ones */
+    /* Of all syncs, for the admin words. */
+    int64_t sync_count, total_us, max_us;
+    uint64_t slow_count; /* beyond the threshold, and not told of yet */
+    int64_t told_ns;
     /* Shared with the thread, under mutex. */
     pthread_mutex_t mutex;
     pthread_cond_t cond;

@@ -73,6 +73,9 @@ static void env_process_info(void *ctx, struct process_info *ret_info) {
         .max_fds = fds.rlim_cur > INT64_MAX ? INT64_MAX : (int64_t)fds.rlim_cur,
         .data_dir_bytes = same ? log_bytes : files_tree_bytes(l->config->data_dir),
         .log_dir_bytes = log_bytes,
+        .sync_count = l->disk.sync_count,
+        .sync_total_us = l->disk.total_us,
+        .sync_max_us = l->disk.max_us,
     };
 }
 
@@ -112,6 +115,11 @@ static void env_log_sync(void *ctx) {
     disk_want(&l->disk);
 }
 
+static void env_checkpoint_run(void *ctx) {
+    struct loop *l = ctx;
+    checkpoint_uv_want(&l->checkpoint);
+}
+
 static void env_note(void *ctx, enum log_level level, struct slice text) {
     log_line(level, "%.*s", text.len > 0 ? (int)text.len : 0, (const char *)text.p);
 }
@@ -138,6 +146,7 @@ void env_posix_init(struct env *env, struct loop *l) {
         .peer_drop = env_peer_drop,
         .set_timer = env_set_timer,
         .log_sync = env_log_sync,
+        .checkpoint_run = env_checkpoint_run,
         .note = env_note,
         .stop = env_stop,
     };

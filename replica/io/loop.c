@@ -120,6 +120,7 @@ static int start_handles(struct loop *l) {
     uv_timer_init(&l->uv, &l->timer);
     l->prepare.data = l->check.data = l->hurry.data = l->timer.data = l;
     int rc = disk_init(&l->disk, l);
+    checkpoint_uv_init(&l->checkpoint, l);
     if (rc == 0)
         rc = clients_init(&l->clients, l);
     if (rc == 0)
@@ -140,14 +141,48 @@ static int start_handles(struct loop *l) {
 #define LOCK_WAIT_MS 3000
 #define LOCK_RETRY_MS 10
 
+/* A start has little to write, and less where it was here before; on a disk without room for that
+ * it waits (Z10). Signals are heard meanwhile. */
+#define ROOM_WAIT_MS 1000
+#define ROOM_WAIT_STEPS 20
+
+static void wait_for_room(struct loop *l, const struct buf *why, bool *said) {
+    if (!*said)
+        log_warn("the disk is full, and a start needs room: %.*s; make room, it is tried again "
+                 "each second",
+                 (int)why->len, (const char *)why->data);
+    *said = true;
+    for (int i = 0; i < ROOM_WAIT_STEPS && !l->stopping; i++) {
+        uv_sleep(ROOM_WAIT_MS / ROOM_WAIT_STEPS);
+        uv_run(&l->uv, UV_RUN_NOWAIT);
+    }
+}
+
+/* Waits for what may pass by itself. False when rc is the start's result. */
+static bool wait_to_start(struct loop *l, int rc, int64_t began_ms, const struct buf *why,
+                          bool *said) {
+    if (rc == -EAGAIN && loop_mono_ms() - began_ms < LOCK_WAIT_MS) {
+        uv_sleep(LOCK_RETRY_MS);
+        return true;
+    }
+    if (rc != -ENOSPC && rc != -EDQUOT)
+        return false;
+    wait_for_room(l, why, said);
+    return !l->stopping;
+}
+
 static enum loop_exit start_member(struct loop *l) {
     struct buf why = BUF_INIT;
     int64_t begin_ms = loop_mono_ms();
     int rc = member_start(&l->config->member, &l->env, &l->member, &why);
-    while (rc == -EAGAIN && loop_mono_ms() - begin_ms < LOCK_WAIT_MS) {
-        uv_sleep(LOCK_RETRY_MS);
+    bool said = false;
+    while (wait_to_start(l, rc, begin_ms, &why, &said)) {
         buf_reset(&why);
         rc = member_start(&l->config->member, &l->env, &l->member, &why);
+    }
+    if (rc != 0 && l->stopping) {
+        buf_close(&why);
+        return LOOP_ORDERLY;
     }
     if (rc != 0) {
         log_error("cannot start: %.*s error=%s", (int)why.len, (const char *)why.data,
@@ -187,8 +222,11 @@ static void clean_up(struct loop *l) {
     clients_drop_all(&l->clients);
     peers_drop_all(&l->peers);
     disk_close(&l->disk);
+    checkpoint_uv_close(&l->checkpoint);
     uv_walk(&l->uv, close_handle, NULL);
-    uv_run(&l->uv, UV_RUN_DEFAULT);
+    /* A stop that was asked for outside of the loop, by a start's own sync, ends the first run. */
+    while (uv_run(&l->uv, UV_RUN_DEFAULT) != 0)
+        ;
     clients_close(&l->clients);
     peers_close(&l->peers);
     member_free(l->member);
@@ -213,7 +251,7 @@ enum loop_exit loop_run(const struct loop_config *config) {
         log_error("cannot make an event loop error=%s", uv_strerror(rc));
     else
         result = start_member(l);
-    if (rc == 0 && result == LOOP_ORDERLY)
+    if (l->member != NULL)
         result = serve(l);
     clean_up(l);
     if (result == LOOP_ORDERLY)

@@ -16,6 +16,7 @@ struct loop_config {
     int32_t max_frame_bytes; /* longer frames close their connection */
     int32_t first_frame_ms;  /* a connection that has not sent a whole frame by then is closed */
     bool keepalive;          /* SO_KEEPALIVE on client connections */
+    int32_t sync_warn_ms;    /* a sync of the log that takes longer is worth a warning */
     const char *data_dir, *log_dir; /* for the sizes in admin words */
     /* The ensemble; all of it 0 for a replica that stands alone. */
     uint8_t server_id;

@@ -5,6 +5,7 @@
 #ifndef ZKFS_REPLICA_IO_LOOP_STATE_H
 #define ZKFS_REPLICA_IO_LOOP_STATE_H
 
+#include "replica/io/checkpoint_uv.h"
 #include "replica/io/client_conn.h"
 #include "replica/io/client_listen.h"
 #include "replica/io/disk.h"
@@ -24,6 +25,7 @@ struct loop {
     struct env env;
     struct member *member;
     struct disk disk;
+    struct checkpoint_uv checkpoint;
     struct clients clients;
     struct client_listen listen;
     struct peers peers;

@@ -15,6 +15,9 @@
 #define TAG_BODY WIRE_BYTES(9)
 #define TAG_AUTH_ID WIRE_BYTES(10)
 #define TAG_TOUCH WIRE_BYTES(11)
+#define TAG_ZXID WIRE_FIXED64(12)
+#define TAG_DIGEST WIRE_FIXED64(13)
+#define TAG_DISTRUST WIRE_VARINT(14)
 
 #define TAG_AUTH_SCHEME WIRE_BYTES(1)
 #define TAG_AUTH_NAME WIRE_BYTES(2)
@@ -32,6 +35,8 @@ static bool has_timeout(enum app_type type) {
 static bool has_retries(enum app_type type) {
     return type == APP_REQUEST || type == APP_REVALIDATED;
 }
+
+static bool has_zxid(enum app_type type) { return type == APP_DIGEST || type == APP_QUARANTINE; }
 
 static void put_auth_id(struct buf *b, const struct app_auth_id *a) {
     uint32_t scheme = a->scheme.len > 0 ? (uint32_t)a->scheme.len : 0;
@@ -60,6 +65,19 @@ static void put_request(struct buf *b, const struct app_msg *m) {
     }
     for (size_t i = 0; i < m->auth_count; i++)
         put_auth_id(b, &m->auth_ids[i]);
+}
+
+static void put_digest(struct buf *b, const struct app_msg *m) {
+    CHECK(m->zxid > 0);
+    wire_put_zxid(b, TAG_ZXID, m->zxid);
+    if (m->has_digest) {
+        wire_put_varint(b, TAG_DIGEST);
+        wire_put_fixed64(b, m->digest);
+    }
+    if (m->type == APP_QUARANTINE) {
+        CHECK(m->has_digest);
+        wire_put_number(b, TAG_DISTRUST, m->distrust);
+    }
 }
 
 static size_t size_bound(const struct app_msg *m) {
@@ -96,6 +114,8 @@ struct blob *app_encode(const struct app_msg *m) {
         put_request(&b, m);
     for (size_t i = 0; m->type == APP_TOUCH && i < m->touch_count; i++)
         put_touch(&b, &m->touches[i]);
+    if (has_zxid(m->type))
+        put_digest(&b, m);
     CHECK(b.len - sizeof(struct blob) <= INT32_MAX);
     struct blob *blob = (struct blob *)(void *)b.data;
     *blob = (struct blob){.refs = 1, .len = (uint32_t)(b.len - sizeof *blob)};
@@ -164,6 +184,16 @@ static void read_request(struct cursor *c, struct app_msg *m, struct app_memory 
     read_auth_ids(c, m, ret_memory);
 }
 
+static void read_digest(struct cursor *c, struct app_msg *m) {
+    m->zxid = wire_read_zxid(c, TAG_ZXID);
+    m->has_digest = wire_next(c, TAG_DIGEST);
+    if (m->has_digest)
+        m->digest = wire_read_fixed64(c);
+    if (m->type == APP_QUARANTINE)
+        m->distrust = wire_read_number(c, TAG_DISTRUST, 1) != 0;
+    c->bad |= m->zxid <= 0 || (m->type == APP_QUARANTINE && !m->has_digest);
+}
+
 bool app_decode(struct slice bytes, struct app_msg *ret_msg, struct app_memory **ret_memory) {
     if (bytes.len <= 0 || bytes.len > (int32_t)PEER_MESSAGE_MAX)
         return false;
@@ -190,6 +220,8 @@ bool app_decode(struct slice bytes, struct app_msg *ret_msg, struct app_memory *
         read_request(&c, &m, &memory);
     if (m.type == APP_TOUCH)
         read_touches(&c, &m, &memory);
+    if (has_zxid(m.type))
+        read_digest(&c, &m);
     if (c.bad || cursor_left(&c) > 0) {
         app_close(memory);
         return false;

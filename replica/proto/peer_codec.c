@@ -3,6 +3,7 @@
 #include "replica/proto/peer_codec.h"
 
 #include "common/check.h"
+#include "common/mem.h"
 #include "replica/proto/wire.h"
 
 #define TAG_TYPE WIRE_VARINT(1)
@@ -21,20 +22,25 @@
 #define TAG_EPOCHS WIRE_BYTES(14)
 #define TAG_VOTE WIRE_BYTES(15)
 #define TAG_HELLO WIRE_BYTES(16)
+#define TAG_LOSSY WIRE_VARINT(17)
+#define TAG_FULL WIRE_VARINT(18)
 
 #define TAG_VOTE_ROLE WIRE_VARINT(1)
 #define TAG_VOTE_LEADER WIRE_VARINT(2)
 #define TAG_VOTE_ZXID WIRE_FIXED64(3)
 #define TAG_VOTE_BLANK WIRE_VARINT(4)
 #define TAG_VOTE_ANSWER WIRE_VARINT(5)
+#define TAG_VOTE_FULL WIRE_VARINT(6)
 
 #define TAG_HELLO_VERSION WIRE_VARINT(1)
 #define TAG_HELLO_FROM WIRE_VARINT(2)
 #define TAG_HELLO_TO WIRE_VARINT(3)
 #define TAG_HELLO_ENSEMBLE WIRE_FIXED64(4)
 #define TAG_HELLO_CONFIG WIRE_FIXED64(5)
+#define TAG_HELLO_REPAIRING WIRE_VARINT(6)
 
 #define TYPE_HELLO 32u
+#define TYPE_REPAIR 32u /* and the repair_type */
 
 /* zxids are signed: a greater epoch would come before all others. */
 #define EPOCH_MAX ((uint32_t)INT32_MAX)
@@ -53,15 +59,17 @@ enum field {
     F_KIND = 1 << 9,
     F_PAYLOAD = 1 << 10,
     F_EPOCHS = 1 << 11, /* and base */
-    F_VOTE = 1 << 12,   /* and its epoch, round and blank */
+    F_VOTE = 1 << 12,   /* and its epoch, round, blank and lossy */
+    F_LOSSY = 1 << 13,
+    F_FULL = 1 << 14,
 };
 
 static const unsigned fields_of[ZM_TYPE_END] = {
-    [ZM_VOTE] = F_EPOCH | F_ROUND | F_BLANK | F_VOTE,
-    [ZM_FOLLOWERINFO] = F_EPOCH | F_ZXID | F_ROUND | F_OBSERVER | F_BLANK,
+    [ZM_VOTE] = F_EPOCH | F_ROUND | F_BLANK | F_VOTE | F_LOSSY,
+    [ZM_FOLLOWERINFO] = F_EPOCH | F_ZXID | F_ROUND | F_OBSERVER | F_BLANK | F_LOSSY,
     [ZM_LEADERINFO] = F_EPOCH | F_ROUND,
-    [ZM_ACKEPOCH] = F_EPOCH | F_COUNTED | F_BLANK | F_EPOCHS,
-    [ZM_SYNC] = F_ZXID | F_COMMITTED | F_MODE,
+    [ZM_ACKEPOCH] = F_EPOCH | F_COUNTED | F_BLANK | F_EPOCHS | F_LOSSY,
+    [ZM_SYNC] = F_ZXID | F_COMMITTED | F_ENDED | F_MODE,
     [ZM_SNAPCHUNK] = F_PAYLOAD,
     [ZM_SNAPEND] = F_ZXID | F_ENDED,
     [ZM_SYNCREADY] = F_ZXID,
@@ -71,7 +79,7 @@ static const unsigned fields_of[ZM_TYPE_END] = {
     [ZM_INFORM] = F_ZXID | F_KIND | F_PAYLOAD,
     [ZM_UPTODATE] = F_ZXID,
     [ZM_PING] = F_ZXID | F_ROUND,
-    [ZM_PONG] = F_ROUND,
+    [ZM_PONG] = F_ROUND | F_FULL,
     [ZM_APP] = F_ZXID | F_PAYLOAD,
 };
 
@@ -98,7 +106,13 @@ void peer_hello_encode(struct buf *out, const struct peer_hello *h) {
     wire_put_number(out, TAG_HELLO_TO, h->to);
     wire_put_zxid(out, TAG_HELLO_ENSEMBLE, (int64_t)h->ensemble_id);
     wire_put_zxid(out, TAG_HELLO_CONFIG, (int64_t)h->config_hash);
+    wire_put_number(out, TAG_HELLO_REPAIRING, h->repairing);
     close_short(out, at);
+}
+
+void peer_repair_encode(struct buf *out, const struct repair_msg *m) {
+    wire_put_number(out, TAG_TYPE, TYPE_REPAIR + m->type);
+    repair_encode(out, m);
 }
 
 static void put_vote(struct buf *out, const struct zab_vote *v) {
@@ -108,6 +122,7 @@ static void put_vote(struct buf *out, const struct zab_vote *v) {
     wire_put_zxid(out, TAG_VOTE_ZXID, v->leader_zxid);
     wire_put_number(out, TAG_VOTE_BLANK, v->leader_blank);
     wire_put_number(out, TAG_VOTE_ANSWER, v->answer);
+    wire_put_number(out, TAG_VOTE_FULL, v->leader_full);
     close_short(out, at);
 }
 
@@ -161,6 +176,10 @@ void peer_zab_encode(struct buf *out, const struct zab_msg *m) {
         put_epochs(out, m);
     if (vote)
         put_vote(out, &m->vote);
+    if (f & F_LOSSY)
+        wire_put_number(out, TAG_LOSSY, vote ? m->vote.lossy : m->lossy);
+    if (f & F_FULL)
+        wire_put_number(out, TAG_FULL, m->full);
 }
 
 /* A cursor over the bytes of a part, which is bad when there is none. */
@@ -195,10 +214,12 @@ static void read_vote(struct cursor *c, struct zab_msg *m) {
     v->leader_zxid = read_zxid(&part, TAG_VOTE_ZXID);
     v->leader_blank = read_bool(&part, TAG_VOTE_BLANK);
     v->answer = read_bool(&part, TAG_VOTE_ANSWER);
+    v->leader_full = read_bool(&part, TAG_VOTE_FULL);
     c->bad |= part.bad || cursor_left(&part) > 0;
     v->epoch = m->epoch;
     v->round = m->round;
     v->blank = m->blank;
+    v->lossy = read_bool(c, TAG_LOSSY);
     m->epoch = 0;
     m->round = 0;
     m->blank = false;
@@ -212,6 +233,7 @@ static bool read_hello(struct cursor *c, struct peer_hello *ret) {
         .to = (uint8_t)wire_read_number(&part, TAG_HELLO_TO, UINT8_MAX),
         .ensemble_id = read_u64(&part, TAG_HELLO_ENSEMBLE),
         .config_hash = read_u64(&part, TAG_HELLO_CONFIG),
+        .repairing = read_bool(&part, TAG_HELLO_REPAIRING),
     };
     return !c->bad && !part.bad && cursor_left(&part) == 0 && cursor_left(c) == 0;
 }
@@ -274,6 +296,10 @@ static struct slice read_fields(struct cursor *c, struct zab_msg *m) {
         read_epochs(c, m);
     if (f & F_VOTE)
         read_vote(c, m);
+    else if (f & F_LOSSY)
+        m->lossy = read_bool(c, TAG_LOSSY);
+    if (f & F_FULL)
+        m->full = read_bool(c, TAG_FULL);
     return payload;
 }
 
@@ -285,7 +311,7 @@ static bool fields_fit(const struct zab_msg *m) {
     case ZM_ACKEPOCH:
         return !m->blank || (m->epoch_count == 0 && m->base == 0);
     case ZM_SYNC:
-        return m->mode != 0;
+        return m->mode != 0 && m->zxid <= m->ended;
     case ZM_SNAPEND:
         return m->zxid <= m->ended;
     case ZM_PROPOSAL:
@@ -302,8 +328,15 @@ bool peer_decode(struct slice bytes, struct peer_message *ret_message) {
         return false;
     struct cursor c;
     cursor_init(&c, bytes.p, (size_t)bytes.len);
-    uint32_t type = (uint32_t)wire_read_number(&c, TAG_TYPE, TYPE_HELLO);
-    struct peer_message m = {.is_hello = type == TYPE_HELLO};
+    uint32_t type = (uint32_t)wire_read_number(&c, TAG_TYPE, TYPE_REPAIR + REPAIR_TYPE_END - 1);
+    struct peer_message m = {.is_hello = type == TYPE_HELLO, .is_repair = type > TYPE_REPAIR};
+    if (m.is_repair) {
+        m.repair.type = (enum repair_type)(type - TYPE_REPAIR);
+        if (!repair_decode(&c, &m.repair, &m.memory))
+            return false;
+        *ret_message = m;
+        return true;
+    }
     if (m.is_hello) {
         if (!read_hello(&c, &m.hello))
             return false;
@@ -322,8 +355,8 @@ bool peer_decode(struct slice bytes, struct peer_message *ret_message) {
 }
 
 void peer_message_close(struct peer_message *m) {
-    if (m->is_hello)
-        return;
+    mem_free(m->memory);
+    m->memory = NULL;
     blob_unref(m->zab.payload);
     m->zab.payload = NULL;
 }

@@ -5,11 +5,13 @@
 
 #include "common/blob.h"
 #include "common/buf.h"
+#include "replica/proto/repair_codec.h"
 #include "replica/zab/zab_msg.h"
 
 /* Longest message: a record of LOG_RECORD_MAX and what stands around it. */
 #define PEER_MESSAGE_MAX ((16u << 20) + 1024u)
-#define PEER_PROTOCOL_VERSION 1u
+/* 3: what is replicated may be a container or a TTL znode. */
+#define PEER_PROTOCOL_VERSION 3u
 
 /* The first message of a link, each way. */
 struct peer_hello {
@@ -18,6 +20,7 @@ struct peer_hello {
     uint64_t
         ensemble_id; /* of the ensemble that the sender's history belongs to; 0: it has none yet */
     uint64_t config_hash; /* of the voters as configured: a difference is worth a warning */
+    bool repairing; /* the sender is being repaired: it speaks of nothing else, and takes no part */
 };
 
 /* The server room's messages, inside ZM_APP. */
@@ -28,6 +31,8 @@ enum app_type {
     APP_REVALIDATED, /* leader -> learner: ok, or the session is gone */
     APP_SYNC,        /* learner -> leader: tell me when what is proposed now is behind us */
     APP_SYNCED,      /* leader -> learner */
+    APP_DIGEST,      /* leader -> learner: its tree's digest at zxid; and back: the learner's */
+    APP_QUARANTINE,  /* leader -> learner: your tree differs at zxid; digest: the right one's */
     APP_TYPE_END
 };
 
@@ -55,14 +60,22 @@ struct app_msg {
     const struct app_touch *touches;
     size_t touch_count;
     bool ok; /* REVALIDATED */
+    /* DIGEST, QUARANTINE */
+    zxid_t zxid;     /* above 0 */
+    bool has_digest; /* of a QUARANTINE: true */
+    uint64_t digest;
+    bool distrust; /* QUARANTINE: who started over before does not trust its disk this time */
 };
 
 struct peer_message {
-    bool is_hello;
+    bool is_hello, is_repair; /* neither: zab */
     struct peer_hello hello;
+    struct repair_msg repair; /* borrows from the bytes, and from `memory` */
     struct zab_msg zab;
+    void *memory;
 };
 
+void peer_repair_encode(struct buf *out, const struct repair_msg *m);
 void peer_hello_encode(struct buf *out, const struct peer_hello *h);
 void peer_zab_encode(struct buf *out, const struct zab_msg *m);
 /* False when malformed. On success peer_message_close gives its memory (the payload blob) back. */

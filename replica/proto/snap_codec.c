@@ -11,8 +11,12 @@
 #define TAG_HEAD WIRE_BYTES(1)
 #define TAG_ZNODE WIRE_BYTES(2)
 #define TAG_SESSION WIRE_BYTES(3)
+#define TAG_WALK WIRE_BYTES(4)
+#define TAG_RECORD WIRE_BYTES(5)
+#define TAG_DIGEST WIRE_BYTES(6)
 
 #define TAG_HEAD_SECRET WIRE_BYTES(1)
+#define TAG_HEAD_GIVEN WIRE_BYTES(2)
 
 #define TAG_ZNODE_PATH WIRE_BYTES(1)
 #define TAG_ZNODE_DATA WIRE_BYTES(2)
@@ -35,6 +39,12 @@
 #define TAG_RESULT_CXID WIRE_VARINT(1)
 #define TAG_RESULT_ZXID WIRE_FIXED64(2)
 #define TAG_RESULT_BYTES WIRE_BYTES(3)
+
+#define TAG_WALK_BEGUN WIRE_FIXED64(1)
+#define TAG_WALK_ENDED WIRE_FIXED64(2)
+
+#define TAG_DIGEST_ZXID WIRE_FIXED64(1)
+#define TAG_DIGEST_DIGEST WIRE_FIXED64(2)
 
 /* world:anyone:cdrwa, as it stands in a blob: most znodes of most trees have it. */
 static const uint8_t open_acl[] = {0,   0,   0,   1, 0, 0, 0, 31,  0,   0,   0,   5,   'w', 'o',
@@ -91,6 +101,12 @@ static void close_item(struct buf *b, size_t at) {
 void snap_put_head(struct buf *piece, const struct snap_head *h) {
     size_t at = open_item(piece, TAG_HEAD);
     put_optional(piece, TAG_HEAD_SECRET, h->secret);
+    if (h->given_count > 0) {
+        wire_put_varint(piece, TAG_HEAD_GIVEN);
+        wire_put_varint(piece, h->given_count * 8);
+    }
+    for (size_t i = 0; i < h->given_count; i++)
+        wire_put_fixed64(piece, (uint64_t)h->given[i]);
     close_item(piece, at);
 }
 
@@ -134,6 +150,26 @@ void snap_put_session(struct buf *piece, const struct snap_session *s) {
     close_item(piece, at);
 }
 
+void snap_put_walk(struct buf *piece, const struct snap_walk *w) {
+    size_t at = open_item(piece, TAG_WALK);
+    wire_put_zxid(piece, TAG_WALK_BEGUN, w->begun);
+    wire_put_zxid(piece, TAG_WALK_ENDED, w->ended);
+    close_item(piece, at);
+}
+
+void snap_put_record(struct buf *piece, const struct log_record *r) {
+    size_t at = open_item(piece, TAG_RECORD);
+    log_record_encode(piece, r);
+    close_item(piece, at);
+}
+
+void snap_put_digest(struct buf *piece, const struct snap_digest *d) {
+    size_t at = open_item(piece, TAG_DIGEST);
+    wire_put_zxid(piece, TAG_DIGEST_ZXID, d->zxid);
+    wire_put_zxid(piece, TAG_DIGEST_DIGEST, (int64_t)d->digest);
+    close_item(piece, at);
+}
+
 /* What is known of one piece while it is read. */
 struct reading {
     const struct snap_reader *reader;
@@ -144,9 +180,30 @@ static struct slice read_optional(struct cursor *c, uint32_t tag) {
     return wire_next(c, tag) ? wire_read_bytes(c, INT32_MAX) : SLICE_NULL;
 }
 
+/* One of each server at most, in the order of their numbers. */
+static bool read_given(struct cursor *c, session_id_t given[SNAP_GIVEN_MAX], size_t *ret_count) {
+    struct slice s = read_optional(c, TAG_HEAD_GIVEN);
+    struct cursor ids;
+    *ret_count = 0;
+    if (s.len < 0)
+        return !c->bad;
+    if (s.len == 0 || s.len % 8 != 0 || (size_t)s.len / 8 > SNAP_GIVEN_MAX)
+        return false;
+    cursor_init(&ids, s.p, (size_t)s.len);
+    for (uint64_t before = 0; cursor_left(&ids) > 0;) {
+        uint64_t id = wire_read_fixed64(&ids);
+        if (id == 0 || (*ret_count > 0 && id >> 56 <= before >> 56))
+            return false;
+        given[(*ret_count)++] = (session_id_t)id;
+        before = id;
+    }
+    return true;
+}
+
 static bool read_head(struct reading *r, struct cursor *c) {
-    struct snap_head h = {.secret = read_optional(c, TAG_HEAD_SECRET)};
-    if (c->bad || cursor_left(c) > 0)
+    session_id_t given[SNAP_GIVEN_MAX];
+    struct snap_head h = {.secret = read_optional(c, TAG_HEAD_SECRET), .given = given};
+    if (!read_given(c, given, &h.given_count) || c->bad || cursor_left(c) > 0)
         return false;
     return r->reader->head(r->reader->ctx, &h);
 }
@@ -231,14 +288,38 @@ static bool read_session(struct reading *r, struct cursor *c) {
     return fine;
 }
 
-static bool read_item(struct reading *r, uint32_t tag, struct cursor *c) {
+static bool read_walk(struct reading *r, struct cursor *c) {
+    struct snap_walk w = {.begun = wire_read_zxid(c, TAG_WALK_BEGUN)};
+    w.ended = wire_read_zxid(c, TAG_WALK_ENDED);
+    return !c->bad && cursor_left(c) == 0 && w.begun > 0 && w.ended >= w.begun &&
+           r->reader->walk(r->reader->ctx, &w);
+}
+
+static bool read_record(struct reading *r, struct slice bytes) {
+    struct log_record record;
+    return log_record_decode(bytes, &record) && r->reader->record(r->reader->ctx, &record);
+}
+
+static bool read_digest(struct reading *r, struct cursor *c) {
+    struct snap_digest d = {.zxid = wire_read_zxid(c, TAG_DIGEST_ZXID)};
+    d.digest = (uint64_t)wire_read_zxid(c, TAG_DIGEST_DIGEST);
+    return !c->bad && cursor_left(c) == 0 && d.zxid >= 0 && r->reader->digest(r->reader->ctx, &d);
+}
+
+static bool read_item(struct reading *r, uint32_t tag, struct slice bytes, struct cursor *c) {
     switch (tag) {
     case TAG_HEAD:
         return read_head(r, c);
     case TAG_ZNODE:
         return read_znode(r, c);
-    default:
+    case TAG_SESSION:
         return read_session(r, c);
+    case TAG_WALK:
+        return read_walk(r, c);
+    case TAG_RECORD:
+        return read_record(r, bytes);
+    default:
+        return read_digest(r, c);
     }
 }
 
@@ -249,13 +330,14 @@ bool snap_read_piece(struct slice piece, const struct snap_reader *reader) {
         return false;
     cursor_init(&c, piece.p, (size_t)piece.len);
     bool fine = true;
-    static const uint32_t tags[] = {TAG_HEAD, TAG_ZNODE, TAG_SESSION};
+    static const uint32_t tags[] = {TAG_HEAD, TAG_ZNODE,  TAG_SESSION,
+                                    TAG_WALK, TAG_RECORD, TAG_DIGEST};
     for (size_t i = 0; i < sizeof tags / sizeof *tags; i++) {
         while (fine && wire_next(&c, tags[i])) {
             struct slice s = wire_read_bytes(&c, INT32_MAX);
             struct cursor item;
             cursor_init(&item, s.p, s.len > 0 ? (size_t)s.len : 0);
-            fine = s.len >= 0 && read_item(&r, tags[i], &item);
+            fine = s.len >= 0 && read_item(&r, tags[i], s, &item);
         }
     }
     blob_unref(r.open);

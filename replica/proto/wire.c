@@ -48,6 +48,8 @@ void wire_put_zxid(struct buf *b, uint32_t tag, int64_t v) {
 
 uint64_t wire_read_varint(struct cursor *c) {
     uint64_t v = 0;
+    if (cursor_left(c) > 0 && *c->p < 0x80)
+        return *c->p++; /* nearly always */
     for (unsigned shift = 0; shift < 70; shift += 7) {
         uint8_t byte = cursor_u8(c);
         if (shift == 63 && byte > 1)
@@ -73,7 +75,9 @@ uint32_t wire_read_u32(struct cursor *c, uint32_t most) {
 uint64_t wire_read_fixed64(struct cursor *c) {
     const uint8_t *p = cursor_bytes(c, 8);
     uint64_t v = 0;
-    for (unsigned i = 0; p && i < 8; i++)
+    if (!p)
+        return 0;
+    for (unsigned i = 0; i < 8; i++)
         v |= (uint64_t)p[i] << (8 * i);
     return v;
 }
@@ -84,15 +88,7 @@ struct slice wire_read_bytes(struct cursor *c, uint32_t most) {
     return p ? (struct slice){p, (int32_t)len} : SLICE_NULL;
 }
 
-bool wire_next(struct cursor *c, uint32_t tag) {
-    if (cursor_left(c) == 0)
-        return false;
-    if (tag < 0x80) {
-        if (*c->p != tag)
-            return false;
-        c->p++;
-        return true;
-    }
+bool wire_next_long(struct cursor *c, uint32_t tag) {
     struct cursor ahead = *c;
     if (wire_read_varint(&ahead) != tag || ahead.bad)
         return false;

@@ -38,8 +38,19 @@ uint32_t wire_read_u32(struct cursor *c, uint32_t most);
 uint64_t wire_read_fixed64(struct cursor *c);
 /* Borrows; longer than `most` is bad. */
 struct slice wire_read_bytes(struct cursor *c, uint32_t most);
-/* Whether the next field has this tag; it is taken then. */
-bool wire_next(struct cursor *c, uint32_t tag);
+/* Whether the next field has this tag, of several bytes; it is taken then. */
+bool wire_next_long(struct cursor *c, uint32_t tag);
+/* Likewise of any tag. */
+static inline bool wire_next(struct cursor *c, uint32_t tag) {
+    if (cursor_left(c) == 0)
+        return false;
+    if (tag >= 0x80)
+        return wire_next_long(c, tag);
+    if (*c->p != tag)
+        return false;
+    c->p++;
+    return true;
+}
 
 /* A field that is left out when it is zero: its value, or 0. A zero that was written is bad. */
 uint64_t wire_read_number(struct cursor *c, uint32_t tag, uint64_t most);

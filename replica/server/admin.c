@@ -2,6 +2,9 @@
 
 #include "common/path.h"
 #include "replica/server/admin_ensemble.h"
+#include "replica/server/checkpoint.h"
+#include "replica/server/digest.h"
+#include "replica/server/full.h"
 #include "replica/server/limits.h"
 #include "replica/server/read_only.h"
 
@@ -87,6 +90,7 @@ static void print_server(const struct word *w) {
                (unsigned long long)r->queued, (unsigned long long)core_last_zxid(r), admin_mode(r),
                (unsigned long long)shown_znodes(r));
     admin_proposal_sizes(r, w->out);
+    full_line(r, w->out);
 }
 
 /* Clients parse the number: kazoo and monitoring tools choose by it what they may use. It names the
@@ -168,6 +172,28 @@ static void print_gauge(const struct word *w, const char *name, int64_t value) {
     buf_printf(w->out, "zk_%s\t%lld\n", name, (long long)value);
 }
 
+/* ZooKeeper's summary `fsynctime`, in ms. */
+static void print_syncs(const struct word *w) {
+    const struct process_info *p = w->process;
+    buf_printf(w->out, "zk_avg_fsynctime\t");
+    print_average(w->out, p->sync_total_us, p->sync_count * 1000);
+    buf_printf(w->out, "\n");
+    print_gauge(w, "max_fsynctime", p->sync_max_us / 1000);
+    print_gauge(w, "cnt_fsynctime", p->sync_count);
+    print_gauge(w, "sum_fsynctime", p->sync_total_us / 1000);
+}
+
+static void print_checkpoint_gauges(const struct word *w) {
+    struct checkpoint_info info;
+    checkpoint_info(w->r, &info);
+    buf_printf(w->out, "zk_snapshot_zxid\t0x%llx\n", (unsigned long long)info.zxid);
+    print_gauge(w, "snapshot_count", (int64_t)info.saved);
+    print_gauge(w, "snapshot_error_count", (int64_t)info.failed);
+    print_gauge(w, "snapshot_in_progress", info.under_way);
+    print_gauge(w, "last_snapshottime", info.last_ms);
+    print_gauge(w, "last_snapshot_bytes", (int64_t)info.last_bytes);
+}
+
 static void word_mntr(const struct word *w) {
     const struct replica *r = w->r;
     const struct server_stats *s = &r->stats;
@@ -184,6 +210,8 @@ static void word_mntr(const struct word *w) {
     print_gauge(w, "outstanding_requests", (int64_t)r->queued);
     print_gauge(w, "znode_count", (int64_t)shown_znodes(r));
     print_gauge(w, "watch_count", (int64_t)watch_count(r->watches));
+    print_gauge(w, "recent_change_count", r->recent.count);
+    print_gauge(w, "recent_change_bytes", (int64_t)r->recent.bytes);
     print_gauge(w, "ephemerals_count", (int64_t)tree_ephemeral_count(r->tree));
     print_gauge(w, "approximate_data_size", (int64_t)tree_data_bytes(r->tree));
     print_gauge(w, "open_file_descriptor_count", w->process->open_fds);
@@ -192,6 +220,7 @@ static void word_mntr(const struct word *w) {
     print_gauge(w, "local_sessions", 0);
     print_gauge(w, "uptime", r->mono_ms - r->started_ms);
     print_gauge(w, "auth_failed_count", (int64_t)s->auth_failed);
+    print_gauge(w, "digest_mismatches_count", (int64_t)digest_mismatches(r));
     buf_printf(w->out, "zk_connection_drop_probability\t0.0\n");
     print_gauge(w, "outstanding_tls_handshake", 0);
     print_gauge(w, "last_client_response_size", s->last_reply_bytes);
@@ -199,8 +228,13 @@ static void word_mntr(const struct word *w) {
     print_gauge(w, "min_client_response_size", s->min_reply_bytes);
     print_gauge(w, "non_mtls_local_conn_count", 0);
     print_gauge(w, "non_mtls_remote_conn_count", 0);
+    print_checkpoint_gauges(w);
+    print_syncs(w);
+    print_gauge(w, "disk_full", r->full);
     admin_gauges(r, w->out);
 }
+
+static void word_hash(const struct word *w) { digest_print(w->r, w->out); }
 
 /* The session's due time is a Java Date there; here it is counted from now. Only the leader knows
  * it. */
@@ -259,14 +293,14 @@ static const struct {
     {"stat", word_stat, false}, {"mntr", word_mntr, false}, {"conf", word_conf, false},
     {"cons", word_cons, false}, {"crst", word_crst, false}, {"srst", word_srst, false},
     {"dirs", word_dirs, false}, {"envi", word_envi, true},  {"wchs", word_wchs, false},
-    {"dump", word_dump, false},
+    {"dump", word_dump, false}, {"hash", word_hash, false},
 };
 
 /* Words that ZooKeeper knows and this version does not answer, whatever the whitelist says. */
-static const char *const unanswered[] = {"wchc", "wchp", "hash", "gtmk", "stmk"};
+static const char *const unanswered[] = {"wchc", "wchp", "gtmk", "stmk", "snap"};
 
-static bool whitelisted(const struct replica *r, struct slice word) {
-    const char *list = r->config.word_whitelist ? r->config.word_whitelist : default_whitelist;
+bool admin_whitelisted(const char *whitelist, struct slice word) {
+    const char *list = whitelist ? whitelist : default_whitelist;
     while (*list) {
         size_t n = strcspn(list, ", \t");
         struct slice entry = {(const uint8_t *)list, (int32_t)n};
@@ -278,15 +312,20 @@ static bool whitelisted(const struct replica *r, struct slice word) {
     return false;
 }
 
+static void print_not_serving(const struct word *w) {
+    buf_printf(w->out, "%s", not_serving);
+    full_line(w->r, w->out);
+}
+
 /* False for what is no word at all. */
 static bool answer_word(const struct word *w, struct slice name) {
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
         if (!slice_equal_str(name, words[i].name))
             continue;
-        if (!whitelisted(w->r, name))
+        if (!admin_whitelisted(w->r->config.word_whitelist, name))
             break;
         if (!admin_serves(w->r) && !words[i].always)
-            buf_printf(w->out, "%s", not_serving);
+            print_not_serving(w);
         else
             words[i].fn(w);
         return true;
@@ -309,7 +348,9 @@ void admin_word(struct replica *r, struct conn *c, struct slice word,
     struct word w = {.r = r, .conn = c, .process = process ? process : &nothing, .out = &text};
     c->stats.received++;
     r->stats.received++;
-    if (answer_word(&w, word)) {
+    if (slice_equal_str(word, "snap") && admin_whitelisted(r->config.word_whitelist, word)) {
+        checkpoint_ask(r, c); /* which answers when the disk has */
+    } else if (answer_word(&w, word)) {
         out_bytes(&r->out, c->id, text.data, text.len);
         r->stats.sent++;
         core_hang_up(r, c);

@@ -9,4 +9,7 @@
 void admin_word(struct replica *r, struct conn *c, struct slice word,
                 const struct process_info *process);
 
+/* Whether the word is one of 4lw.commands.whitelist (names and commas, `*`; NULL: the default). */
+bool admin_whitelisted(const char *whitelist, struct slice word);
+
 #endif

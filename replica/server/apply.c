@@ -6,7 +6,9 @@
 #include "common/check.h"
 #include "common/mem.h"
 #include "common/mutant.h"
+#include "replica/server/checkpoint.h"
 #include "replica/server/connect.h"
+#include "replica/server/digest.h"
 #include "replica/server/learners.h"
 #include "replica/server/limits.h"
 #include "replica/server/order.h"
@@ -100,7 +102,9 @@ static void apply_close_session(struct replica *r, const struct txn *txn) {
 }
 
 /* A committed transaction goes into the tree and the sessions. False when it does not fit the tree
- * (tree_broken): then the process is told to stop, and nobody may be answered. */
+ * (tree_broken), or proves that tree to be altered: then the core stops, and nobody may be
+ * answered.
+ */
 static bool apply(struct replica *r, const struct txn *txn, struct tree_changes *ret_changes) {
     switch (txn->type) {
     case TXN_CREATE_SESSION:
@@ -119,14 +123,17 @@ static bool apply(struct replica *r, const struct txn *txn, struct tree_changes 
     }
     tree_apply(r->tree, txn, ret_changes);
     const char *why = tree_broken(r->tree);
-    if (why)
+    if (why && !r->replaying)
         core_stop(r, "a transaction does not fit the tree, its history is damaged: %s zxid=0x%llx",
                   why, (unsigned long long)txn->zxid);
-    return !why;
+    if (!why)
+        recent_note(&r->recent, txn);
+    return !why && digest_applied(r);
 }
 
 static void fire_event(void *ctx, conn_id_t watcher, enum zk_event event, struct slice path) {
-    reply_event(ctx, watcher, event, path);
+    struct replica *r = ctx;
+    reply_event(r, watcher, core_last_zxid(r), event, path);
 }
 
 static void fire_watches(struct replica *r) {
@@ -202,18 +209,29 @@ static void commit_txn(struct replica *r, const struct txn *txn) {
         role_secret_known(r);
 }
 
+/* NULL when the record is none that a committed history may have. */
+static struct txn *decode(struct slice payload, zxid_t zxid) {
+    struct txn *txn = txn_decode(payload, zxid);
+    if (!txn || txn->type != TXN_ENSEMBLE || txn->secret->len <= SESSION_SECRET_MAX)
+        return txn;
+    txn_free(txn);
+    return NULL;
+}
+
 static void core_commit(struct replica *r, const struct zab_output *o) {
+    checkpoint_count(r, o->payload ? o->payload->len : 0);
     if (o->kind == ZAB_EPOCH) {
         tree_pass_epoch(r->tree, o->zxid);
+        if (digest_applied(r))
+            snap_flow_applied(r, o->zxid);
         return;
     }
     struct txn *txn;
     if (r->inflight_first && r->inflight_first->txn->zxid == o->zxid)
         txn = inflight_pop(r);
     else
-        txn = txn_decode(blob_slice(o->payload), o->zxid);
-    if (!txn || (txn->type == TXN_ENSEMBLE && txn->secret->len > SESSION_SECRET_MAX)) {
-        txn_free(txn);
+        txn = decode(blob_slice(o->payload), o->zxid);
+    if (!txn) {
         core_stop(r, "the log has a record that is no transaction zxid=0x%llx",
                   (unsigned long long)o->zxid);
         return;
@@ -222,9 +240,25 @@ static void core_commit(struct replica *r, const struct zab_output *o) {
     txn_free(txn);
     if (r->stopped)
         return;
+    snap_flow_applied(r, o->zxid);
     if (r->waiting)
         connect_waiting(r);
     sync_run(r);
+}
+
+const char *core_replay(struct replica *r, const struct log_record *record) {
+    if (record->kind == LOG_EPOCH) {
+        tree_pass_epoch(r->tree, record->zxid);
+        return NULL;
+    }
+    struct txn *txn = decode(record->payload, record->zxid);
+    if (!txn)
+        return "a record that is no transaction";
+    r->replaying = true;
+    commit_txn(r, txn);
+    r->replaying = false;
+    txn_free(txn);
+    return tree_broken(r->tree);
 }
 
 static void core_append(struct replica *r, const struct zab_output *o) {
@@ -282,6 +316,10 @@ static void carry_out(struct replica *r, const struct zab_output *o) {
         break;
     case ZAB_NOTE:
         core_note(r, o);
+        break;
+    case ZAB_WHOLE:
+        r->lossy = false;
+        out_job(&r->out, (struct update){.type = UPD_SAVE_WHOLE});
         break;
     case ZAB_FATAL:
         core_stop(r, "%s zxid=0x%llx", o->text, (unsigned long long)o->zxid);

@@ -30,6 +30,7 @@ struct conn {
     enum conn_state state;
     struct session *session; /* NULL before, and once the session is gone */
     bool no_read_only; /* its ConnectRequest had no read_only byte: the answer has none either */
+    bool ours;         /* its client is of our own kind: it asked for exactly-once retries */
     bool ending;       /* sent closeSession: what comes after is ignored */
     session_id_t asked_session; /* what its ConnectRequest asked for */
     bool read_only;             /* taken without a quorum (read_only.h) */

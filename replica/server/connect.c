@@ -122,6 +122,7 @@ static void connect_proceed(struct replica *r, struct request *q) {
     cursor_init(&cur, q->body, q->body_len);
     CHECK(proto_decode(&cur, PROTO_connect_request, &req));
     q->timeout_ms = clamp_timeout(r, req.timeout_ms);
+    c->ours = req.protocol_version == PROTOCOL_VERSION_RETRIES;
     if (read_only_active(r)) {
         order_unlist(q);
         read_only_connect(r, q, &req);
@@ -131,7 +132,7 @@ static void connect_proceed(struct replica *r, struct request *q) {
         return;
     order_unlist(q);
     c->asked_session = req.session_id;
-    q->retries = req.protocol_version == PROTOCOL_VERSION_RETRIES;
+    q->retries = c->ours;
     if (req.session_id != 0) {
         connect_again(r, q, req.session_id, req.passwd);
         return;

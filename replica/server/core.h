@@ -7,6 +7,7 @@
 #include "replica/server/conn.h"
 #include "replica/server/out.h"
 #include "replica/server/pending.h"
+#include "replica/server/recent.h"
 #include "replica/server/replica.h"
 #include "replica/server/session.h"
 #include "replica/tree/tree_apply.h"
@@ -68,7 +69,9 @@ struct inflight {
 /* A link to another server. */
 struct peer {
     bool up;             /* there is a link */
-    bool known;          /* its HELLO came and fits: zab has it */
+    bool known;          /* its HELLO came and fits: zab has it, unless it is being repaired */
+    bool repairing;      /* it is, and takes no part */
+    bool repair_reading; /* an answer to it is on its way: one at a time */
     bool warned;         /* of a different configuration */
     uint64_t history_id; /* the ensemble that its history belongs to; 0: it had none */
     uint64_t backlog_bytes;
@@ -88,6 +91,7 @@ struct replica {
     struct zab *zab;
     struct tree *tree;
     struct watch_table *watches;
+    struct recent recent;
     struct pending *pending;
     struct sessions sessions;
     struct conns conns;
@@ -104,6 +108,7 @@ struct replica {
     uint64_t arrivals; /* numbers what is held */
     struct server_stats stats;
     bool started, stopped;
+    bool lossy; /* it may have acknowledged what it does not have: it cannot say what never was */
     /* role.c */
     enum zab_role role;
     uint8_t leader;    /* 0: none, or this one in an ensemble of one */
@@ -114,24 +119,38 @@ struct replica {
     uint32_t up_epoch; /* since when it is up */
     int64_t led_ms;    /* mono: since when it leads */
     int64_t down_ms;   /* mono: since when it is not up */
-    int64_t hold_until_ms; /* connections are kept until then; 0: they are not */
+    int64_t hold_until_ms;   /* connections are kept until then; 0: they are not */
+    struct digests *digests; /* digest.c */
+    struct judge *judge;     /* judge.c */
     /* As a learner. */
     uint64_t last_tag;
     uint64_t barrier; /* tag of the sync that everything held waits for; 0: none */
     int64_t
         touch_ms; /* mono: when the leader is told of the sessions; INT64_MAX: nothing to tell */
     struct snap_loader *loader;
+    struct checkpoint *checkpoint;
     zxid_t loaded_begun, loaded_ended;
+    zxid_t expected_zxid; /* there the tree has to have expected_digest; 0: nowhere */
+    uint64_t expected_digest;
+    bool replaying; /* a checkpoint's records are applied: what does not fit damages only that */
     /* As the leader. */
     struct backlog *backlog_first, *backlog_last;
+    bool backlog_small; /* something in it has not been asked whether it has to wait for room */
     struct remote_marker *remote_first, *remote_last;
     struct snap_sending *sendings;
     struct peer peers[256];
     uint64_t history_id; /* of this server's ensemble; 0: it has no secret yet */
     uint64_t config_hash;
     uint8_t random[RANDOM_BYTES];
-    int64_t deadline_ms; /* asked for; INT64_MAX none */
-    int64_t started_ms;  /* mono */
+    int64_t deadline_ms;                           /* asked for; INT64_MAX none */
+    int64_t started_ms;                            /* mono */
+    int64_t container_round_ms, container_next_ms; /* container.c */
+    uint64_t container_left;                       /* in this round; 0: there is none */
+    /* full.c */
+    bool full;          /* the disk is */
+    bool full_ensemble; /* as a leader: no quorum has room */
+    int64_t full_since_ms, full_retry_ms;
+    uint32_t full_sessions; /* that began meanwhile */
     /* The event at hand. */
     int64_t mono_ms, wall_ms;
 };
@@ -139,6 +158,8 @@ struct replica {
 /* apply.c: proposing and committing. */
 /* Proposes take_txn; zab_ready must hold. */
 void core_propose(struct replica *r, struct txn *take_txn);
+/* A start: applies a record that a checkpoint has. NULL, or why it cannot be applied. */
+const char *core_replay(struct replica *r, const struct log_record *record);
 /* Carries out what zab wants done, until it wants nothing. */
 void core_pump(struct replica *r);
 /* Forgets what was proposed: the leadership is gone. Commits that come all the same are decoded. */
@@ -159,5 +180,8 @@ void core_hang_up(struct replica *r, struct conn *c);
 void core_drop_conn(struct replica *r, struct conn *c);
 /* Stops the process: a broken disk or log. */
 void core_stop(struct replica *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Gives this core up: the shell starts over from the disk, or, with `distrust`, without it. */
+void core_start_over(struct replica *r, bool distrust, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 
 #endif

@@ -8,9 +8,13 @@
 enum event_type {
     /* Before EV_START: what the disk held, in this order. */
     EV_EPOCH,          /* epoch: acceptedEpoch; not sent when none was saved */
-    EV_SNAP_CHUNK,     /* bytes: the next piece of the snapshot that the log begins behind */
+    EV_LOSSY,          /* this server may have acknowledged what it does not have any more */
+    EV_SNAP_CHUNK,     /* bytes: the next piece of the newest snapshot */
+    EV_SNAP_RESET,     /* that snapshot is damaged: what came of it is void; another may follow */
     EV_SNAP_END,       /* zxid: where its walk began; ended */
-    EV_LOG_RECORD,     /* one record of the recovered log, in order */
+    EV_LOG_OLDER,      /* zxid: the log begins behind it, before the snapshot; epoch_ends: the last
+                          zxid of each epoch in between, ascending */
+    EV_LOG_RECORD,     /* one record of the recovered log behind the snapshot, in order */
     EV_START,          /* all is read; `random` has fresh randomness */
     EV_TICK,           /* UPD_DEADLINE's time has come */
     EV_CLIENT_OPEN,    /* conn, addr: accepted */
@@ -26,12 +30,24 @@ enum event_type {
     EV_EPOCH_SAVED,    /* epoch */
     EV_SNAP_INSTALLED, /* the snapshot is durable in place of the whole log */
     EV_DISK_FAILED,    /* bytes: what failed; the core answers with UPD_STOP (Z7) */
+    EV_DISK_FULL, /* what was to be written waits for room (Z10): UPD_LOG_RETRY, now and then */
+    EV_DISK_ROOM, /* there is room again, and all that waited goes on */
+    EV_CHECKPOINT_WRITTEN, /* count: so many more pieces of the checkpoint are written */
+    EV_CHECKPOINT_SAVED,   /* zxid, size_bytes: the checkpoint is durable */
+    EV_CHECKPOINT_FAILED,  /* bytes: why it is abandoned; the replica goes on */
+    EV_LOG_PURGED,         /* zxid: the log begins behind it now */
+    EV_REPAIR_RANGE,   /* peer, zxid, ended, records, record_count: as UPD_REPAIR_READ asked; none:
+                          nothing durable is behind zxid, or (count 1) the log does not reach back */
+    EV_SNAP_RANGE,     /* peer, zxid, ended, size_bytes, offset, bytes: as UPD_SNAP_READ asked; no
+                          bytes: there is no such snapshot */
+    EV_REBUILD_COPIED, /* zxid: as UPD_REBUILD_COPY asked, up to there; record: the first of it */
 };
 
 /* What only the shell knows of the process, for the admin words. */
 struct process_info {
     int64_t open_fds, max_fds;
     int64_t data_dir_bytes, log_dir_bytes;
+    int64_t sync_count, sync_total_us, sync_max_us; /* of the log */
 };
 
 struct event {
@@ -44,6 +60,9 @@ struct event {
     const struct log_record *records; /* EV_LOG_RANGE: those behind zxid; none: the log does not
                                          reach back so far */
     size_t record_count;
+    const zxid_t *epoch_ends; /* EV_LOG_OLDER */
+    size_t epoch_end_count;
+    uint64_t count, size_bytes, offset;
     zxid_t zxid;
     zxid_t ended;
     uint32_t epoch;

@@ -4,6 +4,7 @@
 #include "common/mutant.h"
 #include "common/path.h"
 #include "replica/proto/peer_codec.h"
+#include "replica/server/full.h"
 #include "replica/server/learners.h"
 #include "replica/server/order.h"
 #include "replica/server/prep.h"
@@ -17,7 +18,7 @@ int32_t forward_token(uint8_t server, uint64_t conn) {
 
 bool forward_ready(const struct replica *r) {
     if (r->leading)
-        return zab_ready(r->zab);
+        return zab_ready(r->zab) && !full_holds(r);
     return r->serving && !r->barrier;
 }
 
@@ -112,6 +113,10 @@ static bool release_held(struct replica *r) {
 }
 
 void forward_release(struct replica *r) {
+    if (full_holds(r)) {
+        full_release(r);
+        learners_release_small(r);
+    }
     while (!r->stopped && forward_ready(r)) {
         uint64_t remote = learners_backlog_arrival(r);
         if (r->held && r->held->arrival < remote) {

@@ -6,6 +6,8 @@
 
 /* A message of a learner's; what cannot be proposed now waits in order. */
 void learners_message(struct replica *r, uint8_t peer, struct blob *payload);
+/* While clients' writes are held: what of it may go out all the same, does (full.h). */
+void learners_release_small(struct replica *r);
 /* Where the first that waits stands among all that waits; UINT64_MAX when nothing does. */
 uint64_t learners_backlog_arrival(const struct replica *r);
 /* Takes the first that waits; zab_ready holds. */

@@ -5,6 +5,7 @@
 #include "common/mutant.h"
 #include "replica/server/connect.h"
 #include "replica/server/forward.h"
+#include "replica/server/full.h"
 #include "replica/server/list.h"
 #include "replica/server/read.h"
 #include "replica/server/reply.h"
@@ -134,6 +135,10 @@ static struct slice order_body(const struct request *q) {
     return (struct slice){q->body, (int32_t)q->body_len};
 }
 
+static bool order_may_go(struct replica *r, const struct request *q) {
+    return full_holds(r) ? full_admit(r, q) : !r->held && forward_ready(r);
+}
+
 void order_submit(struct replica *r, struct request *q, struct slice body) {
     struct conn *c = q->conn;
     if (order_blocked(c) && c->first != q)
@@ -148,7 +153,7 @@ void order_submit(struct replica *r, struct request *q, struct slice body) {
     }
     if (q->kind == REQUEST_WRITE && c->session && c->session->retries && reply_from_results(r, q))
         return;
-    if (r->held || !forward_ready(r) || !forward_send(r, q, body))
+    if (!order_may_go(r, q) || !forward_send(r, q, body))
         order_hold(r, q);
 }
 

@@ -112,10 +112,15 @@ void out_peer_drop(struct out *o, uint8_t peer, const char *why) {
     o->list[o->count - 1].peer = peer;
 }
 
-void out_snap_chunk(struct out *o, struct slice piece) {
+void out_chunk(struct out *o, enum update_type type, struct slice piece) {
     size_t at = o->bytes.len;
     buf_put(&o->bytes, piece.p, piece.len > 0 ? (size_t)piece.len : 0);
-    out_add(o, UPD_SNAP_CHUNK, 0, at)->bytes.len = piece.len;
+    out_add(o, type, 0, at)->bytes.len = piece.len;
+}
+
+void out_start_over(struct out *o, bool distrust, const char *why) {
+    out_text(o, UPD_START_OVER, 0, LOG_ERROR, "%s", why);
+    o->list[o->count - 1].distrust = distrust;
 }
 
 void out_job(struct out *o, struct update u) {

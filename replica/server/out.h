@@ -39,7 +39,9 @@ void out_bytes(struct out *o, conn_id_t conn, const void *p, size_t n);
 struct buf *out_peer(struct out *o, uint8_t peer);
 void out_peer_end(struct out *o);
 void out_peer_drop(struct out *o, uint8_t peer, const char *why);
-void out_snap_chunk(struct out *o, struct slice piece); /* copied */
+/* UPD_SNAP_CHUNK or UPD_CHECKPOINT_CHUNK; copied. */
+void out_chunk(struct out *o, enum update_type type, struct slice piece);
+void out_start_over(struct out *o, bool distrust, const char *why);
 /* An update that has no bytes. */
 void out_job(struct out *o, struct update u);
 void out_log_append(struct out *o, const struct log_record *record); /* payload is borrowed */

@@ -3,10 +3,11 @@
 #include "replica/proto/peer_codec.h"
 #include "replica/server/hash.h"
 #include "replica/server/learners.h"
+#include "replica/server/repair_answer.h"
 
 #include <nettle/sha2.h>
 
-static uint64_t config_hash(const struct quorum_config *q) {
+uint64_t peer_config_hash(const struct quorum_config *q) {
     uint64_t hash = 0;
     for (uint32_t i = 0; i < q->count; i++) {
         const struct quorum_server *s = &q->servers[i];
@@ -20,7 +21,7 @@ static uint64_t config_hash(const struct quorum_config *q) {
     return hash;
 }
 
-void peer_init(struct replica *r) { r->config_hash = config_hash(&r->config.ensemble); }
+void peer_init(struct replica *r) { r->config_hash = peer_config_hash(&r->config.ensemble); }
 
 /* What a history belongs to, told by what is the first thing in it. Nobody can make the secret of
  * it. */
@@ -51,6 +52,9 @@ void peer_secret_known(struct replica *r) {
     }
 }
 
+/* Whether zab has been told of the link. */
+static bool takes_part(const struct peer *p) { return p->known && !p->repairing; }
+
 /* Nothing of the link is of use any more. */
 static void forget(struct replica *r, uint8_t peer) {
     learners_forget(r, peer);
@@ -67,7 +71,7 @@ void peer_drop(struct replica *r, uint8_t peer, const char *why) {
 }
 
 void peer_cut(struct replica *r, uint8_t peer, const char *why) {
-    bool known = r->peers[peer].known;
+    bool known = takes_part(&r->peers[peer]);
     forget(r, peer);
     out_text(&r->out, UPD_NOTE, 0, LOG_WARN, "the link to a peer is cut: %s peer=%u", why, peer);
     out_drop(r, peer, why);
@@ -97,7 +101,7 @@ void peer_up(struct replica *r, uint8_t peer) {
 }
 
 void peer_down(struct replica *r, uint8_t peer) {
-    bool known = r->peers[peer].known;
+    bool known = takes_part(&r->peers[peer]);
     forget(r, peer);
     if (known)
         zab_peer_down(r->zab, peer);
@@ -123,13 +127,15 @@ static void take_hello(struct replica *r, uint8_t peer, const struct peer_hello 
         return;
     }
     p->known = true;
+    p->repairing = h->repairing;
     p->history_id = h->ensemble_id;
     if (h->config_hash != r->config_hash)
         out_text(&r->out, UPD_NOTE, 0, LOG_WARN,
                  "a peer is configured with other voters than this server: server.N, group.N and "
                  "weight.N have to be the same everywhere peer=%u",
                  peer);
-    zab_peer_up(r->zab, peer);
+    if (!p->repairing)
+        zab_peer_up(r->zab, peer);
 }
 
 void peer_message(struct replica *r, uint8_t peer, struct slice bytes) {
@@ -144,13 +150,17 @@ void peer_message(struct replica *r, uint8_t peer, struct slice bytes) {
         take_hello(r, peer, &m.hello);
     else if (!r->peers[peer].known)
         peer_cut(r, peer, "a message before the greeting");
+    else if (m.is_repair)
+        repair_answer(r, peer, &m.repair);
+    else if (r->peers[peer].repairing)
+        peer_cut(r, peer, "it is being repaired, and takes part all the same");
     else
         zab_receive(r->zab, peer, &m.zab);
     peer_message_close(&m);
 }
 
 void peer_send(struct replica *r, uint8_t peer, const struct zab_msg *msg) {
-    if (!r->peers[peer].known)
+    if (!takes_part(&r->peers[peer]))
         return;
     peer_zab_encode(out_peer(&r->out, peer), msg);
     out_peer_end(&r->out);

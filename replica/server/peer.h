@@ -4,6 +4,8 @@
 
 #include "replica/server/core.h"
 
+/* Of the voters, in whatever order they are configured. */
+uint64_t peer_config_hash(const struct quorum_config *q);
 void peer_init(struct replica *r);
 /* The shell's events. */
 void peer_up(struct replica *r, uint8_t peer);

@@ -1,6 +1,7 @@
 #include "replica/server/pending.h"
 
 #include "common/check.h"
+#include "common/ephemeral_type.h"
 #include "common/mem.h"
 #include "common/path.h"
 #include "replica/server/hash.h"
@@ -105,7 +106,9 @@ static struct slice entry_path(const struct pending_znode *e) {
     return (struct slice){e->path, e->path_len};
 }
 
-static bool state_owned(const struct pending_state *s) { return s->exists && s->owner != 0; }
+static bool state_owned(const struct pending_state *s) {
+    return s->exists && ephemeral_type(s->owner) == EPHEMERAL_NORMAL;
+}
 
 /* `counted`: the znode itself comes or goes; otherwise only its entry does. */
 static void owner_link(struct pending *p, struct pending_znode *e, bool counted) {
@@ -240,6 +243,18 @@ void pending_put(struct pending *p, struct slice path, const struct pending_stat
     struct pending_state copy = *state;
     (void)blob_ref(copy.acl);
     entry_set(p, e, &copy);
+}
+
+void pending_delete(struct pending *p, struct slice path, zxid_t zxid) {
+    struct slice parent_path = path_parent(path);
+    struct pending_state parent;
+    pending_get(p, parent_path, &parent);
+    CHECK(parent.exists);
+    CHECK(parent.children > 0);
+    parent.children--;
+    parent.zxid = zxid;
+    pending_put(p, parent_path, &parent);
+    pending_put(p, path, &(struct pending_state){.zxid = zxid});
 }
 
 void pending_rollback(struct pending *p) {

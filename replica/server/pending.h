@@ -32,6 +32,8 @@ void pending_get(const struct pending *p, struct slice path, struct pending_stat
  * pending_get says of a valid path; the state's acl is referenced. */
 void pending_begin(struct pending *p);
 void pending_put(struct pending *p, struct slice path, const struct pending_state *state);
+/* The znode goes, its parent has a child less: puts of both. */
+void pending_delete(struct pending *p, struct slice path, zxid_t zxid);
 void pending_rollback(struct pending *p);
 
 /* The transaction is in the tree now: entries that no later proposal touched are dropped. */

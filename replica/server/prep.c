@@ -3,7 +3,6 @@
 #include "common/check.h"
 #include "common/mem.h"
 #include "common/mutant.h"
-#include "common/path.h"
 
 struct txn *prep_error(enum zk_err err) {
     struct txn *t = txn_new(TXN_ERROR, 0);
@@ -133,19 +132,6 @@ static void path_list_add(void *ctx, struct slice path) {
     l->paths[l->count++] = blob_from_slice(path);
 }
 
-/* The overlay's view of a deletion: the znode goes, its parent has a child less. */
-static void close_delete(struct replica *r, struct blob *path, zxid_t zxid) {
-    struct pending_state parent;
-    struct slice parent_path = path_parent(blob_slice(path));
-    pending_get(r->pending, parent_path, &parent);
-    CHECK(parent.exists);
-    CHECK(parent.children > 0);
-    parent.children--;
-    parent.zxid = zxid;
-    pending_put(r->pending, parent_path, &parent);
-    pending_put(r->pending, blob_slice(path), &(struct pending_state){.zxid = zxid});
-}
-
 void prep_close_session(struct replica *r, struct session *s, int32_t cxid) {
     CHECK(!s->closing);
     struct path_list l = {0};
@@ -160,7 +146,7 @@ void prep_close_session(struct replica *r, struct session *s, int32_t cxid) {
     for (uint32_t i = 0; i < l.count; i++) {
         t->ops[i].type = TXN_OP_DELETE;
         t->ops[i].path = l.paths[i];
-        close_delete(r, l.paths[i], zxid);
+        pending_delete(r->pending, blob_slice(l.paths[i]), zxid);
     }
     mem_free(l.paths);
     s->closing = true;

@@ -26,7 +26,6 @@ struct prep {
     uint32_t auth_count;
     struct session *session;
     zxid_t zxid; /* that it will get */
-    bool multi;
 };
 
 /* One operation of a client, decoded. */
@@ -48,6 +47,10 @@ void prep_demand(struct replica *r, const struct demand *d);
 bool prep_reconnect(struct replica *r, const struct demand *d);
 /* Proposes the end of a session and of its ephemerals. */
 void prep_close_session(struct replica *r, struct session *s, int32_t cxid);
+/* deleteContainer: proposes the deletion of a container or a TTL znode of the tree, which nobody
+ * asks for. False, and nothing is proposed, when it has children or something that is in flight
+ * changes it; the next round comes back to it. zab_ready must hold. */
+bool prep_delete_extended(struct replica *r, struct slice path);
 
 /* prep_ops.c: one operation. Decodes its record; ZK_MARSHALLINGERROR when it is none. */
 enum zk_err prep_op(struct prep *p, int32_t opcode, const union prep_record *rec,

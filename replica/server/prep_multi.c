@@ -6,6 +6,29 @@
 /* What an operation adds to the encoded transaction beside its bytes, generously. */
 #define OP_OVERHEAD_BYTES 64u
 
+/* In a multi of 3.8 the flag decides what is created, whatever the type of the request. OP_ERROR:
+ * it has no TTL, which its flag asks for; Apache cannot read that. */
+static int32_t create_type(int32_t type, int32_t flags) {
+    if (flags == CREATE_CONTAINER)
+        return OP_CREATE_CONTAINER;
+    if (flags == CREATE_PERSISTENT_WITH_TTL || flags == CREATE_PERSISTENT_SEQUENTIAL_WITH_TTL)
+        return type == OP_CREATE_TTL ? OP_CREATE_TTL : OP_ERROR;
+    return OP_CREATE;
+}
+
+/* What an operation is; its record becomes that type's. */
+static int32_t multi_type(int32_t type, union prep_record *record) {
+    if (type == OP_CREATE || type == OP_CREATE2 || type == OP_CREATE_CONTAINER)
+        return create_type(type, record->create.flags);
+    if (type != OP_CREATE_TTL)
+        return type;
+    struct proto_create_ttl_request r = record->create_ttl;
+    int32_t is = create_type(type, r.flags);
+    if (is != OP_CREATE_TTL)
+        record->create = (struct proto_create_request){r.path, r.data, r.acl, r.flags};
+    return is;
+}
+
 /* The next operation of a multi: false at the end (*ret_done) and when it is malformed. */
 static bool multi_next(struct cursor *c, int32_t *ret_type, union prep_record *ret_record,
                        bool *ret_done) {
@@ -19,8 +42,10 @@ static bool multi_next(struct cursor *c, int32_t *ret_type, union prep_record *r
     const struct opcode_info *info = opcode_find(h.type);
     if (!info || !(info->flags & OPF_MULTI))
         return false;
-    *ret_type = h.type;
-    return prep_decode(c, h.type, ret_record);
+    if (!prep_decode(c, h.type, ret_record))
+        return false;
+    *ret_type = multi_type(h.type, ret_record);
+    return *ret_type != OP_ERROR;
 }
 
 /* How many operations there are; false when any is malformed: then none is tried. */
@@ -37,10 +62,9 @@ static bool multi_count(struct slice body, uint32_t *ret_count) {
     return done;
 }
 
-/* 3.8 answers every kind of create inside a multi as create, the path alone. */
+/* 3.8 answers create2 inside a multi as create, the path alone, and these with a Stat. */
 static int32_t result_type(int32_t type) {
-    return type == OP_CREATE2 || type == OP_CREATE_CONTAINER || type == OP_CREATE_TTL ? OP_CREATE
-                                                                                      : type;
+    return type == OP_CREATE_CONTAINER || type == OP_CREATE_TTL ? OP_CREATE2 : type;
 }
 
 static uint64_t op_bytes(const struct txn_op *op) {
@@ -81,7 +105,6 @@ struct txn *prep_multi(struct prep *p, struct slice body) {
     uint32_t count;
     if (!multi_count(body, &count))
         return prep_error(ZK_MARSHALLINGERROR);
-    p->multi = true;
     struct txn *t = txn_new(TXN_OPS, count);
     t->multi = true;
     struct cursor c;

@@ -1,5 +1,6 @@
 #include "replica/server/prep.h"
 
+#include "common/ephemeral_type.h"
 #include "common/mutant.h"
 #include "common/path.h"
 #include "replica/server/limits.h"
@@ -67,14 +68,47 @@ static struct blob *create_path(struct slice path, bool sequential, int32_t crea
     return final;
 }
 
-/* The znode with its final path below an existing parent. */
+static bool is_sequential(int32_t flags) {
+    return flags == CREATE_PERSISTENT_SEQUENTIAL || flags == CREATE_EPHEMERAL_SEQUENTIAL ||
+           flags == CREATE_PERSISTENT_SEQUENTIAL_WITH_TTL;
+}
+
+static bool has_ttl(int32_t flags) {
+    return flags == CREATE_PERSISTENT_WITH_TTL || flags == CREATE_PERSISTENT_SEQUENTIAL_WITH_TTL;
+}
+
+/* What is checked before the path, as validateCreateRequest does. ttl_ms is -1 where the request
+ * has none. Without a TTL's flag Apache takes a createTTL with one below 0, and fails to apply it.
+ */
+static enum zk_err check_flags(const struct prep *p, int32_t opcode, int32_t flags,
+                               int64_t ttl_ms) {
+    if (flags < CREATE_PERSISTENT || flags > CREATE_PERSISTENT_SEQUENTIAL_WITH_TTL)
+        return ZK_BADARGUMENTS;
+    if (!has_ttl(flags))
+        return opcode == OP_CREATE_TTL ? ZK_BADARGUMENTS : ZK_OK;
+    if (!p->r->config.extended_types)
+        return ZK_UNIMPLEMENTED;
+    return ephemeral_ttl_valid(ttl_ms) ? ZK_OK : ZK_BADARGUMENTS;
+}
+
+/* The request's type decides between containers and others, the flag does not: createContainer
+ * makes a container whatever its flags are, and create with a container's flag a persistent znode.
+ */
+static session_id_t owner_of(const struct prep *p, int32_t opcode, int32_t flags, int64_t ttl_ms) {
+    if (opcode == OP_CREATE_CONTAINER)
+        return EPHEMERAL_OWNER_CONTAINER;
+    if (opcode == OP_CREATE_TTL)
+        return ephemeral_ttl_owner(ttl_ms);
+    bool ephemeral = flags == CREATE_EPHEMERAL || flags == CREATE_EPHEMERAL_SEQUENTIAL;
+    return ephemeral ? p->session->id : 0;
+}
+
+/* The znode with its final path below an existing parent; op->owner is set. */
 static enum zk_err create_under(struct prep *p, const struct proto_create_request *req,
                                 struct slice parent_path, struct pending_state *parent,
                                 struct txn_op *op) {
-    bool sequential =
-        req->flags == CREATE_PERSISTENT_SEQUENTIAL || req->flags == CREATE_EPHEMERAL_SEQUENTIAL;
-    bool ephemeral = req->flags == CREATE_EPHEMERAL || req->flags == CREATE_EPHEMERAL_SEQUENTIAL;
-    op->path = create_path(req->path, sequential, parent->creates);
+    bool ephemeral = ephemeral_type(op->owner) == EPHEMERAL_NORMAL;
+    op->path = create_path(req->path, is_sequential(req->flags), parent->creates);
     struct slice path = blob_slice(op->path);
     if (path_invalid_reason(path, false))
         return ZK_BADARGUMENTS;
@@ -82,7 +116,7 @@ static enum zk_err create_under(struct prep *p, const struct proto_create_reques
     pending_get(p->r->pending, path, &state);
     if (state.exists)
         return ZK_NODEEXISTS;
-    if (parent->owner != 0)
+    if (ephemeral_type(parent->owner) == EPHEMERAL_NORMAL)
         return ZK_NOCHILDRENFOREPHEMERALS;
     if (ephemeral && pending_owner_bytes(p->r->pending, p->session->id) + pending_owner_cost(path) >
                          CLOSE_SESSION_BYTES_MAX)
@@ -90,7 +124,6 @@ static enum zk_err create_under(struct prep *p, const struct proto_create_reques
 
     op->type = TXN_OP_CREATE;
     op->data = blob_from_slice(req->data);
-    op->owner = ephemeral ? p->session->id : 0;
     op->parent_creates = (int32_t)((uint32_t)parent->creates + 1);
     parent->creates = op->parent_creates;
     parent->children++;
@@ -102,20 +135,19 @@ static enum zk_err create_under(struct prep *p, const struct proto_create_reques
     return ZK_OK;
 }
 
-static enum zk_err prep_create(struct prep *p, const struct proto_create_request *req,
+static enum zk_err prep_create(struct prep *p, int32_t opcode,
+                               const struct proto_create_request *req, int64_t ttl_ms,
                                struct txn_op *op) {
-    if (req->flags < CREATE_PERSISTENT || req->flags > CREATE_PERSISTENT_SEQUENTIAL_WITH_TTL)
-        return ZK_BADARGUMENTS;
-    /* TTLs are off as with ZooKeeper's extendedTypesEnabled=false. Its plain create takes the
-     * container flag for persistent, its multi does not. */
-    if (req->flags >= CREATE_PERSISTENT_WITH_TTL || (p->multi && req->flags == CREATE_CONTAINER))
-        return ZK_UNIMPLEMENTED;
+    enum zk_err err = check_flags(p, opcode, req->flags, ttl_ms);
+    if (err != ZK_OK)
+        return err;
     if (req->path.len < 0)
         return ZK_MARSHALLINGERROR;
     struct slice parent_path;
     if (!parent_of(req->path, &parent_path))
         return ZK_BADARGUMENTS;
-    enum zk_err err = auth_fix_acl(p->ids, p->auth_count, &req->acl, &op->acl);
+    op->owner = owner_of(p, opcode, req->flags, ttl_ms);
+    err = auth_fix_acl(p->ids, p->auth_count, &req->acl, &op->acl);
     if (err != ZK_OK)
         return err;
     struct pending_state parent;
@@ -126,6 +158,12 @@ static enum zk_err prep_create(struct prep *p, const struct proto_create_request
     if (err != ZK_OK)
         return err;
     return create_under(p, req, parent_path, &parent, op);
+}
+
+static enum zk_err prep_create_ttl(struct prep *p, const struct proto_create_ttl_request *req,
+                                   struct txn_op *op) {
+    struct proto_create_request create = {req->path, req->data, req->acl, req->flags};
+    return prep_create(p, OP_CREATE_TTL, &create, req->ttl, op);
 }
 
 /* The znodes that make the service itself. */
@@ -157,11 +195,22 @@ static enum zk_err prep_delete(struct prep *p, const struct proto_delete_request
         return ZK_NOTEMPTY;
     op->type = TXN_OP_DELETE;
     op->path = blob_from_slice(req->path);
-    parent.children--;
-    parent.zxid = p->zxid;
-    pending_put(p->r->pending, parent_path, &parent);
-    pending_put(p->r->pending, req->path, &(struct pending_state){.zxid = p->zxid});
+    pending_delete(p->r->pending, req->path, p->zxid);
     return ZK_OK;
+}
+
+bool prep_delete_extended(struct replica *r, struct slice path) {
+    struct pending_state state;
+    pending_get(r->pending, path, &state);
+    if ((state.zxid != 0 || state.children > 0) && !MUTANT(CONTAINER_IN_FLIGHT))
+        return false;
+    struct txn *t = txn_new(TXN_OPS, 1);
+    t->ops[0].type = TXN_OP_DELETE;
+    t->ops[0].path = blob_from_slice(path);
+    pending_begin(r->pending);
+    pending_delete(r->pending, path, zab_next_zxid(r->zab));
+    core_propose(r, t);
+    return true;
 }
 
 /* A valid path whose znode exists: setData, setACL and check begin so. */
@@ -238,7 +287,10 @@ enum zk_err prep_op(struct prep *p, int32_t opcode, const union prep_record *rec
     switch (opcode) {
     case OP_CREATE:
     case OP_CREATE2:
-        return prep_create(p, &rec->create, op);
+    case OP_CREATE_CONTAINER:
+        return prep_create(p, opcode, &rec->create, -1, op);
+    case OP_CREATE_TTL:
+        return prep_create_ttl(p, &rec->create_ttl, op);
     case OP_DELETE:
         return prep_delete(p, &rec->delete, op);
     case OP_SET_DATA:
@@ -247,7 +299,7 @@ enum zk_err prep_op(struct prep *p, int32_t opcode, const union prep_record *rec
         return prep_set_acl(p, &rec->set_acl, op);
     case OP_CHECK:
         return prep_check(p, &rec->check, op);
-    default: /* containers and TTLs */
+    default:
         return ZK_UNIMPLEMENTED;
     }
 }

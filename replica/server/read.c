@@ -204,8 +204,6 @@ static enum zk_err read_who_am_i(struct read *rd) {
     return ZK_OK;
 }
 
-static enum zk_err read_unimplemented(struct read *rd) { return ZK_UNIMPLEMENTED; }
-
 static const struct {
     int32_t opcode;
     read_fn *fn;
@@ -225,7 +223,7 @@ static const struct {
     {OP_GET_EPHEMERALS, read_get_ephemerals},
     {OP_GET_ALL_CHILDREN_NUMBER, read_get_all_children_number},
     {OP_WHO_AM_I, read_who_am_i},
-    {OP_ADD_WATCH, read_unimplemented},
+    {OP_ADD_WATCH, read_add_watch},
 };
 
 void read_auth(struct replica *r, struct conn *c, int32_t xid, bool ok) {

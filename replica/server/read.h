@@ -34,7 +34,8 @@ enum zk_err read_find(struct read *rd, struct slice path, int32_t perms,
                       const struct znode **ret_znode);
 
 /* read_watch.c */
-read_fn read_set_watches, read_set_watches2, read_check_watches, read_remove_watches;
+read_fn read_add_watch, read_set_watches, read_set_watches2;
+read_fn read_check_watches, read_remove_watches;
 /* read_multi.c */
 read_fn read_multi;
 void read_write_children(struct buf *b, const struct znode *n);

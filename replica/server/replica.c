@@ -3,12 +3,17 @@
 #include "common/check.h"
 #include "common/mem.h"
 #include "replica/server/admin.h"
+#include "replica/server/checkpoint.h"
 #include "replica/server/connect.h"
+#include "replica/server/container.h"
+#include "replica/server/digest.h"
 #include "replica/server/forward.h"
+#include "replica/server/full.h"
 #include "replica/server/learners.h"
 #include "replica/server/limits.h"
 #include "replica/server/order.h"
 #include "replica/server/peer.h"
+#include "replica/server/repair_answer.h"
 #include "replica/server/request.h"
 #include "replica/server/role.h"
 #include "replica/server/snap_flow.h"
@@ -80,6 +85,7 @@ void core_reset_stats(struct replica *r) {
 struct replica *core_new(const struct replica_config *config, uint32_t counter_limit) {
     CHECK(config->tick_ms > 0);
     CHECK(config->max_outstanding > 0);
+    CHECK(config->container_check_ms == 0 || config->containers_per_minute > 0);
     struct replica *r = mem_zalloc(sizeof *r);
     copy_config(&r->config, config);
     r->auth = (struct auth_config){config->skip_acl, r->config.super_digest};
@@ -91,8 +97,10 @@ struct replica *core_new(const struct replica_config *config, uint32_t counter_l
     conns_init(&r->conns);
     out_init(&r->out);
     tree_changes_init(&r->changes);
+    r->checkpoint = checkpoint_new();
     core_reset_stats(r);
     peer_init(r);
+    digest_init(r);
     r->deadline_ms = INT64_MAX;
     r->touch_ms = INT64_MAX;
     return r;
@@ -109,11 +117,14 @@ void replica_free(struct replica *r) {
         order_drop(r, c);
     core_forget_inflight(r);
     learners_forget_all(r);
+    digest_close(r);
     snap_flow_close(r);
+    checkpoint_free(r->checkpoint);
     conns_close(&r->conns);
     sessions_close(&r->sessions);
     pending_free(r->pending);
     watch_free(r->watches);
+    recent_close(&r->recent);
     tree_free(r->tree);
     zab_free(r->zab);
     tree_changes_close(&r->changes);
@@ -156,6 +167,16 @@ void core_stop(struct replica *r, const char *fmt, ...) {
     r->stopped = true;
 }
 
+void core_start_over(struct replica *r, bool distrust, const char *fmt, ...) {
+    char why[256];
+    va_list ap;
+    va_start(ap, fmt);
+    (void)vsnprintf(why, sizeof why, fmt, ap);
+    va_end(ap);
+    out_start_over(&r->out, distrust, why);
+    r->stopped = true;
+}
+
 static void on_log_record(struct replica *r, const struct log_record *rec) {
     bool epoch = rec->kind == LOG_EPOCH;
     if (epoch != (zxid_counter(rec->zxid) == 0)) {
@@ -175,10 +196,15 @@ static void on_start(struct replica *r, const uint8_t *random) {
     r->started_ms = r->down_ms = r->mono_ms;
     memcpy(r->random, random, sizeof r->random);
     sessions_begin_ids(&r->sessions, r->wall_ms);
+    checkpoint_start(r);
     zab_start(r->zab);
 }
 
 static void on_log_range(struct replica *r, const struct event *ev) {
+    if (ev->peer == 0) {
+        checkpoint_range(r, ev);
+        return;
+    }
     struct zab_record *records =
         mem_alloc((ev->record_count ? ev->record_count : 1) * sizeof *records);
     for (size_t i = 0; i < ev->record_count; i++) {
@@ -224,8 +250,18 @@ static void on_recovered(struct replica *r, const struct event *ev) {
     case EV_EPOCH:
         zab_recover_epoch(r->zab, ev->epoch);
         break;
+    case EV_LOSSY:
+        r->lossy = true;
+        zab_recover_lossy(r->zab);
+        break;
     case EV_SNAP_CHUNK:
         snap_flow_recover(r, ev->bytes);
+        break;
+    case EV_SNAP_RESET:
+        snap_flow_reset(r);
+        break;
+    case EV_LOG_OLDER:
+        zab_recover_older(r->zab, ev->zxid, ev->epoch_ends, ev->epoch_end_count);
         break;
     case EV_SNAP_END:
         snap_flow_recovered(r, ev->zxid, ev->ended);
@@ -253,6 +289,30 @@ static void on_disk_event(struct replica *r, const struct event *ev) {
     case EV_SNAP_INSTALLED:
         snap_flow_installed(r);
         break;
+    case EV_DISK_FULL:
+        full_begin(r);
+        break;
+    case EV_DISK_ROOM:
+        full_end(r);
+        break;
+    case EV_CHECKPOINT_WRITTEN:
+        checkpoint_written(r, ev->count);
+        break;
+    case EV_CHECKPOINT_SAVED:
+        checkpoint_saved(r, ev->zxid, ev->size_bytes);
+        break;
+    case EV_CHECKPOINT_FAILED:
+        checkpoint_failed(r, ev->bytes);
+        break;
+    case EV_LOG_PURGED:
+        zab_purged(r->zab, ev->zxid);
+        break;
+    case EV_REPAIR_RANGE:
+        repair_answer_range(r, ev);
+        break;
+    case EV_SNAP_RANGE:
+        repair_answer_snapshot(r, ev);
+        break;
     default:
         core_stop(r, "%.*s", ev->bytes.len > 0 ? ev->bytes.len : 0,
                   ev->bytes.p ? (const char *)ev->bytes.p : "");
@@ -263,8 +323,11 @@ static void on_disk_event(struct replica *r, const struct event *ev) {
 static void dispatch(struct replica *r, const struct event *ev) {
     switch (ev->type) {
     case EV_EPOCH:
+    case EV_LOSSY:
     case EV_SNAP_CHUNK:
+    case EV_SNAP_RESET:
     case EV_SNAP_END:
+    case EV_LOG_OLDER:
     case EV_LOG_RECORD:
         on_recovered(r, ev);
         break;
@@ -297,8 +360,18 @@ static void dispatch(struct replica *r, const struct event *ev) {
     case EV_EPOCH_SAVED:
     case EV_SNAP_INSTALLED:
     case EV_DISK_FAILED:
+    case EV_DISK_FULL:
+    case EV_DISK_ROOM:
+    case EV_CHECKPOINT_WRITTEN:
+    case EV_CHECKPOINT_SAVED:
+    case EV_CHECKPOINT_FAILED:
+    case EV_LOG_PURGED:
+    case EV_REPAIR_RANGE:
+    case EV_SNAP_RANGE:
         on_disk_event(r, ev);
         break;
+    case EV_REBUILD_COPIED:
+        break; /* of no core */
     }
 }
 
@@ -318,9 +391,13 @@ static void run_timers(struct replica *r) {
     if (r->leading)
         connect_expire(r);
     touch_run(r);
+    full_run(r);
     forward_release(r);
+    container_run(r);
     snap_flow_run(r);
+    checkpoint_run(r);
     order_run(r);
+    digest_run(r);
 }
 
 static int64_t sooner(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -334,6 +411,10 @@ static void ask_for_deadline(struct replica *r) {
         next = sooner(next, r->conns.handshakes->opened_ms + HANDSHAKE_TIMEOUT_MS);
     next = sooner(next, role_deadline(r));
     next = sooner(next, connect_deadline(r));
+    next = sooner(next, checkpoint_deadline(r));
+    next = sooner(next, full_deadline(r));
+    next = sooner(next, container_deadline(r));
+    next = sooner(next, digest_deadline(r));
     if (r->serving && !r->leading)
         next = sooner(next, r->touch_ms);
     if (r->run_list || snap_flow_more(r))
@@ -360,7 +441,20 @@ struct updates replica_step(struct replica *r, const struct event *ev) {
     if (r->started && !r->stopped) {
         run_timers(r);
         core_pump(r);
-        ask_for_deadline(r);
+        if (!r->stopped)
+            ask_for_deadline(r);
     }
+    return out_finish(&r->out);
+}
+
+struct updates replica_leave(struct replica *r) {
+    static const char why[] = "this server starts over";
+    out_begin(&r->out);
+    for (struct conn *c = r->conns.all; c; c = c->next)
+        out_text(&r->out, UPD_CLOSE, c->id, LOG_INFO, "%s", why);
+    for (unsigned i = 0; i < 256; i++)
+        if (r->peers[i].up)
+            out_peer_drop(&r->out, (uint8_t)i, why);
+    r->stopped = true;
     return out_finish(&r->out);
 }

@@ -18,10 +18,17 @@ struct replica_config {
     bool read_only_mode; /* readonlymode.enabled: without a quorum, clients that ask for it read */
     int32_t tick_ms;
     int32_t min_session_timeout_ms, max_session_timeout_ms;
-    int32_t max_frame_bytes;  /* jute.maxbuffer */
-    int32_t max_conns_per_ip; /* maxClientCnxns; 0: no limit */
-    int32_t max_outstanding;  /* globalOutstandingLimit */
-    bool skip_acl;            /* skipACL=yes */
+    int32_t max_frame_bytes;       /* jute.maxbuffer */
+    int32_t max_conns_per_ip;      /* maxClientCnxns; 0: no limit */
+    int32_t max_outstanding;       /* globalOutstandingLimit */
+    int64_t snap_count;            /* snapCount: transactions; 0: no checkpoints by it */
+    int64_t snap_size_limit_bytes; /* snapSizeLimitInKb; 0 or less: none by it */
+    bool skip_acl;                 /* skipACL=yes */
+    bool extended_types;           /* extendedTypesEnabled: TTL znodes may be created */
+    /* znode.container.checkIntervalMs (0: containers and TTL znodes stay), maxPerMinute (at least
+     * 1), maxNeverUsedIntervalMs (0: a container that never had a child stays). */
+    int32_t container_check_ms, containers_per_minute, container_never_used_ms;
+    uint32_t start_overs; /* cores of this process before this one that ended in UPD_START_OVER */
     const char *super_digest; /* DigestAuthenticationProvider.superDigest, `super:hash`; or NULL */
     const char
         *word_whitelist; /* 4lw.commands.whitelist: names and commas, `*`; NULL: the default */
@@ -41,5 +48,7 @@ struct replica;
 struct replica *replica_new(const struct replica_config *config); /* strings are copied */
 void replica_free(struct replica *r);
 struct updates replica_step(struct replica *r, const struct event *ev);
+/* Closes what is open, for whoever is next: every client and every link. No step may follow. */
+struct updates replica_leave(struct replica *r);
 
 #endif

@@ -106,6 +106,8 @@ static void write_result(struct buf *b, int32_t opcode, const struct txn_op *op,
         write_path(b, op->path);
         break;
     case OP_CREATE2:
+    case OP_CREATE_CONTAINER:
+    case OP_CREATE_TTL:
         write_path(b, op->path);
         jute_write_stat(b, stat);
         break;
@@ -163,7 +165,8 @@ static bool result_fits(const struct request *q, const struct txn *txn) {
         return txn->multi && txn->op_count == q->multi_count;
     if (txn->multi || txn->op_count != 1)
         return false;
-    bool creates = q->opcode == OP_CREATE || q->opcode == OP_CREATE2;
+    bool creates = q->opcode == OP_CREATE || q->opcode == OP_CREATE2 ||
+                   q->opcode == OP_CREATE_CONTAINER || q->opcode == OP_CREATE_TTL;
     return creates == (txn->ops[0].type == TXN_OP_CREATE);
 }
 
@@ -256,12 +259,13 @@ void reply_send_rendered(struct replica *r, struct conn *c, struct request *q) {
     reply_after(r, c, q);
 }
 
-void reply_event(struct replica *r, conn_id_t conn, enum zk_event event, struct slice path) {
+void reply_event(struct replica *r, conn_id_t conn, zxid_t zxid, enum zk_event event,
+                 struct slice path) {
     struct conn *c = conn_find(&r->conns, conn);
     if (!c)
         return;
     /* The zxid is -1 in 3.8; later servers show the event's. */
-    struct buf *b = reply_begin(r, c, XID_NOTIFICATION, -1, ZK_OK);
+    struct buf *b = reply_begin(r, c, XID_NOTIFICATION, c->ours ? zxid : -1, ZK_OK);
     struct proto_watcher_event e = {.type = event, .state = STATE_SYNC_CONNECTED, .path = path};
     proto_encode(b, PROTO_watcher_event, &e);
     reply_end(r, c);

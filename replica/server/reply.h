@@ -28,7 +28,9 @@ void reply_render_error(struct replica *r, struct request *q, enum zk_err err);
 /* Sends what was rendered. */
 void reply_send_rendered(struct replica *r, struct conn *c, struct request *q);
 
-/* A watch event for the connection, if it is still there. */
-void reply_event(struct replica *r, conn_id_t conn, enum zk_event event, struct slice path);
+/* A watch event for the connection, if it is still there. zxid: of the change; -1: not known. Only
+ * clients of our own kind are shown it, in the header: 3.8's say -1 there. */
+void reply_event(struct replica *r, conn_id_t conn, zxid_t zxid, enum zk_event event,
+                 struct slice path);
 
 #endif

@@ -1,6 +1,7 @@
 #include "replica/server/request.h"
 
 #include "replica/server/connect.h"
+#include "replica/server/full.h"
 #include "replica/server/order.h"
 #include "replica/server/prep.h"
 #include "replica/server/read.h"
@@ -40,9 +41,16 @@ static void request_submit(struct replica *r, struct conn *c, enum request_kind 
         order_drain(r, c);
 }
 
+/* A ping behind a write that waits for room: a client that hears nothing for long gives up its
+ * connection, and clients take answers to pings in any order. */
+static bool request_overtakes(const struct replica *r, const struct conn *c, int32_t opcode) {
+    return opcode == OP_PING && (r->full || full_holds(r)) && c->state == CONN_LIVE &&
+           role_reads(r, c);
+}
+
 static void request_read(struct replica *r, struct conn *c, int32_t xid, int32_t opcode,
                          struct slice body) {
-    if (order_is_clear(r, c)) {
+    if (order_is_clear(r, c) || request_overtakes(r, c, opcode)) {
         read_request(r, c, xid, opcode, c->ids.count, r->mono_ms, body);
         return;
     }

@@ -3,6 +3,8 @@
 
 #include "replica/proto/peer_codec.h"
 #include "replica/server/connect.h"
+#include "replica/server/container.h"
+#include "replica/server/digest.h"
 #include "replica/server/forward.h"
 #include "replica/server/learners.h"
 #include "replica/server/order.h"
@@ -79,6 +81,7 @@ void role_changed(struct replica *r, enum zab_role role, uint8_t leader, uint32_
 static void lead_begin(struct replica *r) {
     r->leading = true;
     r->led_ms = r->mono_ms;
+    container_begin(r);
     for (struct session *s = r->sessions.all; s; s = s->next) {
         pending_load_owner(r->pending, s->id);
         int32_t timeout_ms = s->timeout_ms;
@@ -189,7 +192,7 @@ static void leader_message(struct replica *r, uint8_t peer, struct blob *payload
         sync_answered(r, m.tag);
     else if (m.type == APP_REVALIDATED && !m.ok)
         session_refused(r, m.tag);
-    else
+    else if (!digest_message(r, &m))
         peer_cut(r, peer, "a message that a leader does not send");
     app_close(memory);
 }

@@ -1,6 +1,7 @@
 #include "replica/server/session.h"
 
 #include "common/check.h"
+#include "common/ephemeral_type.h"
 #include "common/mem.h"
 #include "replica/server/hash.h"
 #include "replica/server/list.h"
@@ -44,10 +45,19 @@ struct session *session_add(struct sessions *ss, session_id_t id, int32_t timeou
     htab_insert(&ss->by_id, &s->by_id);
     DL_APPEND(ss->all, s);
     ss->count++;
-    uint64_t count = (uint64_t)id & ID_MASK;
-    if ((uint64_t)id >> ID_BITS == ss->server_id && count > ss->max_count)
-        ss->max_count = count;
+    sessions_note_given(ss, id);
     return s;
+}
+
+void sessions_note_given(struct sessions *ss, session_id_t id) {
+    session_id_t *greatest = &ss->given[(uint64_t)id >> ID_BITS];
+    if (*greatest == 0 || (uint64_t)id > (uint64_t)*greatest)
+        *greatest = id;
+}
+
+/* The greatest id of this server less its number. */
+static uint64_t max_count(const struct sessions *ss) {
+    return (uint64_t)ss->given[ss->server_id] & ID_MASK;
 }
 
 void session_remove(struct sessions *ss, struct session *s) {
@@ -73,7 +83,7 @@ void sessions_set_secret(struct sessions *ss, const struct blob *secret) {
 void sessions_begin_ids(struct sessions *ss, int64_t wall_ms) {
     uint64_t server = (uint64_t)ss->server_id << ID_BITS;
     uint64_t by_clock = (((uint64_t)wall_ms << 24) >> 8) & ID_MASK;
-    uint64_t above = (ss->max_count + IDS_UNSEEN) & ID_MASK;
+    uint64_t above = (max_count(ss) + IDS_UNSEEN) & ID_MASK;
     uint64_t begin = by_clock > above ? by_clock : above;
     uint64_t next = (uint64_t)ss->next_id & ID_MASK;
     ss->next_id = (session_id_t)(server | (begin > next ? begin : next));
@@ -82,8 +92,12 @@ void sessions_begin_ids(struct sessions *ss, int64_t wall_ms) {
 session_id_t session_next_id(struct sessions *ss) {
     uint64_t id = (uint64_t)ss->next_id;
     /* What was in flight when they were begun may have been applied since. */
-    if ((id & ID_MASK) <= ss->max_count)
-        id = (id & ~ID_MASK) | ((ss->max_count + 1) & ID_MASK);
+    if ((id & ID_MASK) <= max_count(ss))
+        id = (id & ~ID_MASK) | ((max_count(ss) + 1) & ID_MASK);
+    /* Once in the year 2039 server 255, for 4.7 hours, and server 128, with one id, would name
+     * sessions what TTL znodes and containers have as their owners. */
+    while (ephemeral_is_extended((session_id_t)id))
+        id = (id | (uint64_t)EPHEMERAL_TTL_MAX_MS) + 1;
     ss->next_id = (session_id_t)((id & ~ID_MASK) | ((id + 1) & ID_MASK));
     return (session_id_t)id;
 }

@@ -42,7 +42,8 @@ struct sessions {
     struct session *all;
     uint64_t count;
     session_id_t next_id;
-    uint64_t max_count; /* the greatest id of this server, ever seen, less its number */
+    /* The greatest id of each server, by its number, that was ever seen; 0: none. */
+    session_id_t given[256];
     uint8_t server_id;
     bool has_secret;
     uint8_t secret[SESSION_SECRET_MAX];
@@ -72,6 +73,8 @@ void sessions_set_secret(struct sessions *ss, const struct blob *secret);
  * above every id that this server gave out before, whatever the clock does. */
 void sessions_begin_ids(struct sessions *ss, int64_t wall_ms);
 session_id_t session_next_id(struct sessions *ss);
+/* A server has given this id out, whether its session is still there or not. */
+void sessions_note_given(struct sessions *ss, session_id_t id);
 /* The first 16 bytes of HMAC-SHA256(secret, id): who only knows an id cannot take the session over.
  */
 void session_password(const struct sessions *ss, session_id_t id, uint8_t out[PASSWD_BYTES]);

@@ -15,7 +15,11 @@ void snap_flow_stop_all(struct replica *r);
 void snap_flow_installed(struct replica *r);
 /* At a start: the snapshot that the log begins behind. */
 void snap_flow_recover(struct replica *r, struct slice piece);
+/* It proved damaged: as if it had not been there. */
+void snap_flow_reset(struct replica *r);
 void snap_flow_recovered(struct replica *r, zxid_t begun, zxid_t ended);
+/* Everything up to zxid is applied: a snapshot may have said what the tree's digest is there. */
+void snap_flow_applied(struct replica *r, zxid_t zxid);
 void snap_flow_close(struct replica *r);
 
 #endif

@@ -11,6 +11,7 @@
 
 #include "common/buf.h"
 #include "common/types.h"
+#include "replica/proto/snap_codec.h"
 
 struct replica;
 struct snap_sender;
@@ -23,15 +24,33 @@ void snap_sender_free(struct snap_sender *s); /* NULL is fine */
 /* Writes the next piece into `piece` (which is reset first): about SNAP_PIECE_BYTES, so that a step
  * stays short. False, and nothing written, behind the last one. */
 bool snap_sender_piece(struct snap_sender *s, struct buf *piece);
+/* Whether that was the last one: snap_sender_piece would say false. */
+bool snap_sender_over(const struct snap_sender *s);
 /* The log is replayed from behind here: the last record that was applied at the beginning; 0 where
  * none was. */
 zxid_t snap_sender_begun(const struct snap_sender *s);
-/* Up to here the pieces may be ahead of that. Known when snap_sender_piece has said false (CHECK).
- */
+/* Up to here the pieces may be ahead of that. Known when snap_sender_over (CHECK). */
 zxid_t snap_sender_ended(const struct snap_sender *s);
+/* A checkpoint's sender makes pieces of about that size, and leaves the digest to its caller, who
+ * puts it behind the records. */
+void snap_sender_for_checkpoint(struct snap_sender *s, size_t piece_bytes);
+/* The tree's digest at snap_sender_ended; false when it is not known, for the tree was on its way
+ * out of a fuzzy snapshot itself. */
+bool snap_sender_digest(const struct snap_sender *s, uint64_t *ret_digest);
 
 /* Takes pieces, in order; the replica is left alone until snap_loader_finish. */
 struct snap_loader *snap_loader_new(void);
+/* Who loads a checkpoint hears of what stands behind its sessions; each says NULL or why it is
+ * refused. Without a sink these items are refused. */
+struct snap_sink {
+    void *ctx;
+    const char *(*walk)(void *ctx, zxid_t begun, zxid_t ended);
+    const char *(*record)(void *ctx, const struct log_record *r);
+};
+void snap_loader_set_sink(struct snap_loader *l, const struct snap_sink *sink);
+/* Whether the pieces had a walk; and the digest that they ended with. */
+bool snap_loader_walk(const struct snap_loader *l);
+bool snap_loader_digest(const struct snap_loader *l, struct snap_digest *ret_digest);
 void snap_loader_free(struct snap_loader *l); /* NULL is fine */
 /* NULL, or why the piece is refused (static text): it comes from a disk or a peer. Every later one
  * is refused as well. */
@@ -42,5 +61,8 @@ const char *snap_loader_piece(struct snap_loader *l, struct slice piece);
  * connection with a session and no request under way any more (CHECK of the former). */
 const char *snap_loader_finish(struct snap_loader *l, struct replica *r, zxid_t begun,
                                zxid_t ended);
+
+/* Puts what a new replica has in place of r's tree, sessions and secret. */
+void snap_loader_empty(struct snap_loader *l, struct replica *r);
 
 #endif

@@ -19,6 +19,8 @@ static int read_copy(struct epoch_file *e, const struct store_dir *d, size_t i,
         e->copies[i] = EPOCH_COPY_WHOLE;
         e->said[i] = (uint32_t)file.words[0];
         e->epoch = e->said[i] > e->epoch ? e->said[i] : e->epoch;
+        e->said_flags[i] = (uint32_t)file.words[1] & (EPOCH_LOSSY | EPOCH_LOG);
+        e->flags |= e->said_flags[i];
         return 0;
     }
     if (err == -ENOENT) {
@@ -51,16 +53,16 @@ int epoch_file_read(const struct store_dir *d, struct epoch_file *ret_file, stru
         epoch_file_names(d, ret_why);
         buf_printf(ret_why,
                    ": no whole copy of the epoch that this replica has promised, and it may not be "
-                   "forgotten; nothing was touched: keep a copy, then empty this directory and let "
-                   "the replica come back from the others of its ensemble, or restore a backup");
+                   "forgotten");
         return -EBADMSG;
     }
     *ret_file = e;
     return 0;
 }
 
-static int put_copy(struct epoch_file *e, const struct store_dir *d, size_t i, uint32_t epoch) {
-    struct store_file file = {.words = {epoch}};
+static int put_copy(struct epoch_file *e, const struct store_dir *d, size_t i, uint32_t epoch,
+                    uint32_t flags) {
+    struct store_file file = {.words = {epoch, flags}};
     /* What is damaged may have any length: it gets a new file as well. */
     int err = e->copies[i] == EPOCH_COPY_WHOLE ? store_file_write(d, names[i], MAGIC, &file)
                                                : store_file_create(d, names[i], MAGIC, &file);
@@ -68,19 +70,22 @@ static int put_copy(struct epoch_file *e, const struct store_dir *d, size_t i, u
         return err;
     e->copies[i] = EPOCH_COPY_WHOLE;
     e->said[i] = epoch;
+    e->said_flags[i] = flags;
     return 0;
 }
 
-/* Brings the copies that do not say it to `epoch`. */
-static int put_copies(struct epoch_file *e, const struct store_dir *d, uint32_t epoch) {
+/* Brings the copies that do not say it to `epoch` and `flags`. */
+static int put_copies(struct epoch_file *e, const struct store_dir *d, uint32_t epoch,
+                      uint32_t flags) {
     for (size_t i = 0; i < EPOCH_COPIES; i++) {
-        if (e->copies[i] == EPOCH_COPY_WHOLE && e->said[i] == epoch)
+        if (e->copies[i] == EPOCH_COPY_WHOLE && e->said[i] == epoch && e->said_flags[i] == flags)
             continue;
-        int err = put_copy(e, d, i, epoch);
+        int err = put_copy(e, d, i, epoch, flags);
         if (err < 0)
             return err;
     }
     e->epoch = epoch;
+    e->flags = flags;
     return 0;
 }
 
@@ -91,9 +96,38 @@ int epoch_file_repair(struct epoch_file *e, const struct store_dir *d, struct bu
         if (e->copies[i] == EPOCH_COPY_DAMAGED)
             buf_printf(ret_why, "%s%s/%s: was damaged, and is written anew from the other copy",
                        ret_why->len > 0 ? "; " : "", d->path, names[i]);
-    return put_copies(e, d, e->epoch);
+    return put_copies(e, d, e->epoch, e->flags);
 }
 
 int epoch_file_save(struct epoch_file *e, const struct store_dir *d, uint32_t epoch) {
-    return epoch <= e->epoch ? 0 : put_copies(e, d, epoch);
+    return epoch <= e->epoch ? 0 : put_copies(e, d, epoch, e->flags);
+}
+
+int epoch_file_set(struct epoch_file *e, const struct store_dir *d, uint32_t flags) {
+    return e->epoch == 0 ? 0 : put_copies(e, d, e->epoch, e->flags | flags);
+}
+
+int epoch_file_clear(struct epoch_file *e, const struct store_dir *d, uint32_t flags) {
+    return e->epoch == 0 ? 0 : put_copies(e, d, e->epoch, e->flags & ~flags);
+}
+
+static int remove_copies(const struct store_dir *d) {
+    int err = 0;
+    for (size_t i = 0; err == 0 && i < EPOCH_COPIES; i++)
+        err = store_file_remove(d, names[i]);
+    return err < 0 ? err : store_file_sync_dir(d);
+}
+
+int epoch_file_restore(const struct store_dir *d, uint32_t epoch, uint32_t set, uint32_t clear) {
+    struct epoch_file e = {0};
+    struct buf why = BUF_INIT;
+    int err = epoch_file_read(d, &e, &why);
+    buf_close(&why);
+    if (err < 0 && err != -EBADMSG)
+        return err;
+    if (err == -EBADMSG)
+        for (size_t i = 0; i < EPOCH_COPIES; i++)
+            e.copies[i] = EPOCH_COPY_DAMAGED;
+    epoch = epoch > e.epoch ? epoch : e.epoch;
+    return epoch > 0 ? put_copies(&e, d, epoch, (e.flags | set) & ~clear) : remove_copies(d);
 }

@@ -6,9 +6,14 @@
 
 #include "common/check.h"
 #include "common/mem.h"
+#include "common/mutant.h"
+#include "replica/store/store_lock.h"
 #include "replica/store/store_state.h"
 #include "replica/store/wal_format.h"
 #include "replica/store/wal_truncate.h"
+
+/* Keeps the salts of checkpoints apart from the segments'. */
+#define CHECKPOINT_SALT 0x636865636b706e74u
 
 /* ---- the queue ---- */
 
@@ -41,6 +46,7 @@ static void job_done(struct store *s, struct job *j) {
         return;
     }
     wal_batch_reset(&j->batch);
+    j->written = false;
     j->next = NULL;
     s->spare = j;
 }
@@ -80,9 +86,36 @@ void store_save_epoch(struct store *s, uint32_t accepted_epoch) {
     job_add(s, JOB_SAVE_EPOCH)->epoch = accepted_epoch;
 }
 
+void store_save_whole(struct store *s) {
+    if (!s->stopped)
+        job_add(s, JOB_SAVE_WHOLE);
+}
+
+/* What no sync has taken of the snapshot that is being received goes: on a full disk that may be
+ * all of it, and so with the next one, which is begun in its place. One that has ended stays. */
+static void drop_snap_jobs(struct store *s) {
+    size_t ends = 0;
+    for (const struct job *j = s->waiting.first; j != NULL; j = j->next)
+        ends += j->type == JOB_SNAP_END;
+    s->waiting.last = NULL;
+    for (struct job **at = &s->waiting.first; *at != NULL;) {
+        struct job *j = *at;
+        if (ends == 0 && (j->type == JOB_SNAP_BEGIN || j->type == JOB_SNAP_CHUNK)) {
+            *at = j->next;
+            job_done(s, j);
+        } else {
+            ends -= j->type == JOB_SNAP_END;
+            s->waiting.last = j;
+            at = &j->next;
+        }
+    }
+}
+
 void store_snap_begin(struct store *s) {
     if (s->stopped)
         return;
+    if (s->snap_begun)
+        drop_snap_jobs(s);
     s->snap_begun = true;
     job_add(s, JOB_SNAP_BEGIN);
 }
@@ -111,73 +144,153 @@ void store_snap_abandon(struct store *s) {
     if (s->stopped || !s->snap_begun)
         return;
     s->snap_begun = false;
-    job_add(s, JOB_SNAP_ABANDON);
+    drop_snap_jobs(s);
+    if (s->waiting.last == NULL || s->waiting.last->type != JOB_SNAP_ABANDON)
+        job_add(s, JOB_SNAP_ABANDON);
 }
 
 /* ---- carrying them out ---- */
+
+/* From the first record that is durable on, the promise says that there is a log. */
+static int append(struct store *s, struct job *j) {
+    int err = j->written ? 0 : wal_write(&s->wal, &j->batch);
+    j->written = err == 0; /* for when there is no room for the rest */
+    return err < 0 ? err : epoch_file_set(&s->epoch, &s->dir, EPOCH_LOG);
+}
+
+static bool leaves_record(const struct store *s, const struct job *j) {
+    const struct wal_segments *all = &s->wal.segments;
+    return !j->dropped && all->count > 0 && j->zxid >= all->list[0].first_zxid;
+}
 
 static int truncate_log(struct store *s, struct job *j) {
     /* A snapshot that has effects of what goes has to go as well (Z5), and with it everything. */
     zxid_t newest = s->base.ended > s->base.begun ? s->base.ended : s->base.begun;
     j->dropped = s->base.size_bytes > 0 && j->zxid < newest;
-    int err = wal_truncate(&s->wal, j->zxid, j->dropped);
+    int err = leaves_record(s, j) ? 0 : epoch_file_clear(&s->epoch, &s->dir, EPOCH_LOG);
+    if (err == 0)
+        err = wal_truncate(&s->wal, j->zxid, j->dropped);
     if (err == 0 && j->dropped)
         s->base = (struct snap_base){0};
     return err;
 }
 
+static int take_place(struct store *s, const struct snap_base *base) {
+    char name[SNAP_NAME_BYTES];
+    snap_name(base->begun, name);
+    int err = snap_list_remove_all(&s->dir);
+    if (err == 0)
+        err = store_file_sync_dir(&s->dir);
+    if (err == 0)
+        err = store_file_rename(&s->dir, SNAP_FILE_NEXT, name);
+    return err < 0 ? err : store_file_sync_dir(&s->dir);
+}
+
 /* At the rename in snap_writer_end the snapshot takes the place of everything; the rest a start
  * would do as well. */
-static int install(struct store *s, zxid_t begun, zxid_t ended) {
-    struct snap_base base;
-    int err = snap_writer_end(&s->snap, &s->dir, begun, ended, &base);
+static int install(struct store *s, struct job *j) {
+    int err = epoch_file_clear(&s->epoch, &s->dir, EPOCH_LOG);
+    /* An earlier try may have come further than that rename: then the file is closed. */
+    if (err == 0 && s->snap.fd >= 0)
+        err = snap_writer_end(&s->snap, &s->dir, SNAP_FILE_NEXT, j->zxid, j->ended, &j->base);
     if (err == 0)
         err = wal_remove_all(&s->wal);
     if (err == 0)
-        err = store_file_sync_dir(&s->dir);
-    if (err == 0)
-        err = store_file_rename(&s->dir, SNAP_FILE_NEXT, SNAP_FILE_NAME);
-    if (err == 0)
-        err = store_file_sync_dir(&s->dir);
+        err = take_place(s, &j->base);
     if (err < 0)
         return err;
-    s->base = base;
-    wal_rebase(&s->wal, begun, base.checksum);
+    s->base = j->base;
+    wal_rebase(&s->wal, j->zxid, j->base.checksum);
     return 0;
 }
 
 static int run(struct store *s, struct job *j) {
     switch (j->type) {
     case JOB_APPEND:
-        return wal_write(&s->wal, &j->batch);
+        return append(s, j);
     case JOB_TRUNCATE:
         return truncate_log(s, j);
     case JOB_SAVE_EPOCH:
         return epoch_file_save(&s->epoch, &s->dir, j->epoch);
+    case JOB_SAVE_WHOLE:
+        return epoch_file_clear(&s->epoch, &s->dir, EPOCH_LOSSY);
     case JOB_SNAP_BEGIN:
-        return snap_writer_begin(&s->snap, &s->dir, s->wal.salt++);
+        return snap_writer_begin(&s->snap, &s->dir, SNAP_FILE_NEW, s->wal.salt++, SNAP_REPLACES);
     case JOB_SNAP_CHUNK:
         return snap_writer_chunk(&s->snap, &s->dir,
                                  (struct slice){j->bytes.data, (int32_t)j->bytes.len});
     case JOB_SNAP_END:
-        return install(s, j->zxid, j->ended);
+        return install(s, j);
     case JOB_SNAP_ABANDON:
         return snap_writer_abandon(&s->snap, &s->dir);
+    default:
+        break;
     }
     return -EINVAL;
 }
 
-bool store_pending(const struct store *s) { return s->waiting.first != NULL; }
+/* Where there is no room, the reserve is given up and the job tried once more. */
+static int run_for_room(struct store *s, struct job *j) {
+    int err = run(s, j);
+    if (!reserve_lacks_room(err))
+        return err;
+    s->full = s->wal.tight = true;
+    if (!s->reserve.held)
+        return err;
+    err = reserve_give_up(&s->reserve, &s->dir);
+    return err < 0 ? err : run(s, j);
+}
+
+/* Whether the disk is full still: it is until the reserve is there again. */
+static int look_for_room(struct store *s) {
+    int err = reserve_make(&s->reserve, &s->dir);
+    if (reserve_lacks_room(err))
+        return 0;
+    s->full = s->wal.tight = err < 0;
+    return err;
+}
+
+bool store_pending(const struct store *s) {
+    return s->retry || (s->waiting.first != NULL && !s->held_up);
+}
+
+bool store_held_up(const struct store *s) { return s->held_up; }
+
+bool store_full(const struct store *s) { return s->shown_full; }
+
+void store_retry(struct store *s) {
+    s->retry = s->shown_full && !s->stopped;
+    store_checkpoint_retry(s);
+}
 
 void store_sync_begin(struct store *s) {
-    CHECK(s->running.first == NULL);
-    s->running = s->waiting;
+    CHECK(s->running.first == NULL || s->held_up);
+    s->syncing = true;
+    if (s->running.last == NULL)
+        s->running.first = s->waiting.first;
+    else
+        s->running.last->next = s->waiting.first;
+    if (s->waiting.last != NULL)
+        s->running.last = s->waiting.last;
     s->waiting = (struct job_queue){0};
+    s->retrying = s->retry;
+    s->retry = false;
 }
 
 int store_sync_run(struct store *s) {
-    for (struct job *j = s->running.first; j != NULL && s->dead == 0; j = j->next)
-        s->dead = run(s, j);
+    s->stuck = NULL;
+    for (struct job *j = s->running.first; j != NULL && s->dead == 0; j = j->next) {
+        int err = run_for_room(s, j);
+        if (reserve_lacks_room(err) && MUTANT(FULL_IS_WRITTEN))
+            continue;
+        if (reserve_lacks_room(err)) {
+            s->stuck = j;
+            return STORE_FULL;
+        }
+        s->dead = err;
+    }
+    if (s->dead == 0 && s->full && s->retrying)
+        s->dead = look_for_room(s);
     return s->dead;
 }
 
@@ -193,6 +306,8 @@ static void note_job(struct store *s, const struct job *j, struct store_done *do
         done->truncated = true;
         s->cuts--;
         wal_index_cut(&s->index, j->dropped ? -1 : j->zxid);
+        if (j->dropped)
+            s->snaps.count = 0;
         break;
     case JOB_SAVE_EPOCH:
         done->epoch = j->epoch;
@@ -201,10 +316,10 @@ static void note_job(struct store *s, const struct job *j, struct store_done *do
         done->installed = true;
         s->cuts--;
         wal_index_cut(&s->index, -1);
+        store_checkpoint_replaced(s);
+        snap_list_add(&s->snaps, s->base.begun, s->base.size_bytes);
         break;
-    case JOB_SNAP_BEGIN:
-    case JOB_SNAP_CHUNK:
-    case JOB_SNAP_ABANDON:
+    default:
         break;
     }
 }
@@ -228,7 +343,7 @@ static void note_end(struct store *s) {
     const struct wal_segments *all = &s->wal.segments;
     s->durable_zxid = s->wal.last_zxid;
     s->base_zxid = all->count > 0 ? all->list[0].prev_zxid : s->wal.last_zxid;
-    s->shown_bytes = wal_bytes(&s->wal) + s->base.size_bytes;
+    s->log_bytes = wal_bytes(&s->wal);
     s->durable_end = (struct wal_point){.after = s->durable_zxid};
     if (all->count > 0) {
         const struct wal_segment *last = &all->list[all->count - 1];
@@ -238,13 +353,27 @@ static void note_end(struct store *s) {
     }
 }
 
+/* What was carried out leaves the queue; what there was no room for stays. */
+static void note_jobs(struct store *s, struct store_done *done) {
+    while (s->running.first != s->stuck) {
+        struct job *j = s->running.first;
+        s->running.first = j->next;
+        note_job(s, j, done);
+        job_done(s, j);
+    }
+    if (s->stuck == NULL)
+        s->running.last = NULL;
+}
+
 void store_sync_end(struct store *s, struct store_done *ret_done) {
     struct store_done done = {0};
     s->stopped = s->dead != 0;
+    s->shown_full = s->full;
+    s->held_up = s->dead == 0 && s->stuck != NULL;
+    s->syncing = false;
     if (s->dead == 0) {
         size_t cuts = s->cuts;
-        for (const struct job *j = s->running.first; j != NULL; j = j->next)
-            note_job(s, j, &done);
+        note_jobs(s, &done);
         bool same_segment = s->index.count > 0 &&
                             s->index.points[s->index.count - 1].segment == s->durable_end.segment;
         if (done.appended && cuts == s->cuts && same_segment)
@@ -253,9 +382,9 @@ void store_sync_end(struct store *s, struct store_done *ret_done) {
         note_end(s);
     } else {
         queue_drop(s, &s->waiting);
+        queue_drop(s, &s->running);
     }
     done.log_zxid = s->durable_zxid;
-    queue_drop(s, &s->running);
     *ret_done = done;
 }
 
@@ -267,52 +396,11 @@ int store_read(struct store *s, zxid_t after, size_t max_bytes, wal_record_fn *f
     return wal_read(&s->dir, &s->index, s->base_zxid, after, s->durable_zxid, max_bytes, fn, ctx);
 }
 
-int64_t store_size_bytes(const struct store *s) { return (int64_t)s->shown_bytes; }
+int64_t store_size_bytes(const struct store *s) {
+    return (int64_t)(s->log_bytes + snap_list_bytes(&s->snaps));
+}
 
 /* ---- opening and closing ---- */
-
-/* Makes dir and what is missing above it, each durable in its parent. */
-static int make_dirs(const struct env_files *files, const char *dir) {
-    char *path = mem_strdup(dir);
-    int err = 0;
-    for (char *p = path; err == 0 && p != NULL;) {
-        char *slash = strchr(p + 1, '/');
-        if (slash != NULL)
-            *slash = '\0';
-        err = files->mkdir(files->ctx, path, 0750);
-        if (err == 0) {
-            char *end = strrchr(path, '/');
-            char *parent = end == NULL   ? mem_strdup(".")
-                           : end == path ? mem_strdup("/")
-                                         : mem_strndup(path, (size_t)(end - path));
-            err = files->sync_dir(files->ctx, parent);
-            mem_free(parent);
-        } else if (err == -EEXIST) {
-            err = 0;
-        }
-        if (slash != NULL)
-            *slash = '/';
-        p = slash;
-    }
-    mem_free(path);
-    return err;
-}
-
-static int take_lock(struct store *s, struct buf *ret_why) {
-    const struct env_files *files = s->dir.files;
-    int fd = store_file_open(&s->dir, "lock", O_RDWR | O_CREAT);
-    int err = fd < 0 ? fd : files->lock(files->ctx, fd);
-    if (err == -EAGAIN)
-        buf_printf(ret_why, "%s/lock: the log is in use by another process", s->dir.path);
-    else if (err < 0)
-        buf_printf(ret_why, "%s/lock: cannot be locked: %s", s->dir.path, strerror(-err));
-    if (err < 0 && fd >= 0)
-        files->close(files->ctx, fd);
-    if (err < 0)
-        return err;
-    s->lock_fd = fd;
-    return 0;
-}
 
 int store_open(const struct env_files *files, const struct wal_config *config,
                const struct store_reader *reader, struct store **ret_store, struct buf *ret_why) {
@@ -322,13 +410,17 @@ int store_open(const struct env_files *files, const struct wal_config *config,
     int64_t max = config->segment_bytes > 0 ? config->segment_bytes : WAL_SEGMENT_BYTES_DEFAULT;
     s->wal =
         (struct wal){.dir = &s->dir, .max_bytes = (uint64_t)max, .salt = config->salt, .fd = -1};
-    s->snap.fd = -1;
+    s->snap.fd = s->checkpoint.writer.fd = -1;
+    s->checkpoint.salt = config->salt ^ CHECKPOINT_SALT;
+    s->checkpoint.retain =
+        config->snap_retain > 0 ? (size_t)config->snap_retain : SNAP_RETAIN_DEFAULT;
+    s->reserve.size_bytes = config->reserve_bytes > 0 ? (uint64_t)config->reserve_bytes : 0;
     s->lock_fd = -1;
-    int err = make_dirs(files, s->dir.path);
+    int err = store_file_make_dirs(files, s->dir.path);
     if (err < 0)
         buf_printf(ret_why, "%s: cannot be made: %s", s->dir.path, strerror(-err));
     if (err == 0)
-        err = take_lock(s, ret_why);
+        err = store_lock(&s->dir, &s->lock_fd, ret_why);
     if (err == 0)
         err = store_recover(s, reader, ret_why);
     if (err < 0) {
@@ -336,6 +428,8 @@ int store_open(const struct env_files *files, const struct wal_config *config,
         return err;
     }
     note_end(s);
+    s->shown_full = s->full;
+    s->checkpoint.purge_due = true; /* the process before may have ended between the two */
     *ret_store = s;
     return 0;
 }
@@ -344,6 +438,7 @@ void store_close(struct store *s) {
     if (s == NULL)
         return;
     snap_writer_close(&s->snap, &s->dir);
+    store_checkpoint_close(s);
     wal_close(&s->wal);
     wal_index_close(&s->index);
     /* The lock goes with its file, and last: from here on another process may write. */

@@ -13,7 +13,12 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#define VERSION 1u
+/* Version 1, of the release before there were checkpoints, and 2, whose snapshots have no
+ * containers and TTL znodes, are read. */
+#define VERSION 3u
+#define VERSION_MIN 1u
+
+#define DIR_MODE 0750
 
 char *store_file_path(const char *dir, const char *name) {
     struct buf b = BUF_INIT;
@@ -23,16 +28,60 @@ char *store_file_path(const char *dir, const char *name) {
     return path;
 }
 
+static char *path_of(const struct store_dir *d, const char *name) {
+    struct buf b = BUF_INIT;
+    buf_printf(&b, "%s/%s%s", d->path, d->prefix != NULL ? d->prefix : "", name);
+    char *path = mem_strndup((const char *)b.data, b.len);
+    buf_close(&b);
+    return path;
+}
+
+int store_file_sync_parent(const struct env_files *files, const char *path) {
+    const char *slash = strrchr(path, '/');
+    char *parent = slash == NULL   ? mem_strdup(".")
+                   : slash == path ? mem_strdup("/")
+                                   : mem_strndup(path, (size_t)(slash - path));
+    int err = store_file_lost(files->sync_dir(files->ctx, parent));
+    mem_free(parent);
+    return err;
+}
+
+/* Who may not read what is above it has not made it, either. */
+static int make_dir(const struct env_files *files, const char *path, bool last) {
+    int err = files->mkdir(files->ctx, path, DIR_MODE);
+    if (err == 0)
+        return store_file_sync_parent(files, path);
+    if (err != -EEXIST)
+        return err;
+    err = last ? store_file_sync_parent(files, path) : 0;
+    return err == -EACCES ? 0 : err;
+}
+
+int store_file_make_dirs(const struct env_files *files, const char *path) {
+    char *part = mem_strdup(path);
+    int err = 0;
+    for (char *slash = strchr(part + 1, '/');; slash = strchr(slash + 1, '/')) {
+        if (slash != NULL)
+            *slash = '\0';
+        err = make_dir(files, part, slash == NULL);
+        if (slash == NULL || err < 0)
+            break;
+        *slash = '/';
+    }
+    mem_free(part);
+    return err;
+}
+
 int store_file_open(const struct store_dir *d, const char *name, int flags) {
-    char *path = store_file_path(d->path, name);
+    char *path = path_of(d, name);
     int fd = d->files->open(d->files->ctx, path, flags | O_CLOEXEC, 0640);
     mem_free(path);
     return fd;
 }
 
 int store_file_rename(const struct store_dir *d, const char *from, const char *to) {
-    char *from_path = store_file_path(d->path, from);
-    char *to_path = store_file_path(d->path, to);
+    char *from_path = path_of(d, from);
+    char *to_path = path_of(d, to);
     int err = d->files->rename(d->files->ctx, from_path, to_path);
     mem_free(from_path);
     mem_free(to_path);
@@ -40,22 +89,28 @@ int store_file_rename(const struct store_dir *d, const char *from, const char *t
 }
 
 int store_file_remove(const struct store_dir *d, const char *name) {
-    char *path = store_file_path(d->path, name);
+    char *path = path_of(d, name);
     int err = d->files->unlink(d->files->ctx, path);
     mem_free(path);
     return err == -ENOENT ? 0 : err;
 }
 
+int store_file_lost(int err) { return err == -ENOSPC || err == -EDQUOT ? -EIO : err; }
+
 int store_file_sync(const struct store_dir *d, int fd) {
-    return d->no_sync ? 0 : d->files->sync(d->files->ctx, fd);
+    return d->no_sync ? 0 : store_file_lost(d->files->sync(d->files->ctx, fd));
 }
 
 int store_file_datasync(const struct store_dir *d, int fd) {
-    return d->no_sync ? 0 : d->files->datasync(d->files->ctx, fd);
+    return d->no_sync ? 0 : store_file_lost(d->files->datasync(d->files->ctx, fd));
 }
 
 int store_file_sync_dir(const struct store_dir *d) {
-    return d->no_sync ? 0 : d->files->sync_dir(d->files->ctx, d->path);
+    return d->no_sync ? 0 : store_file_lost(d->files->sync_dir(d->files->ctx, d->path));
+}
+
+int store_file_close(const struct store_dir *d, int fd) {
+    return store_file_lost(d->files->close(d->files->ctx, fd));
 }
 
 uint64_t store_file_encode(const char *magic, const struct store_file *file,
@@ -92,7 +147,7 @@ int store_file_decode(const char *magic, const uint8_t bytes[STORE_FILE_BYTES],
     /* As in the log's segments: magic, version and checksum stay where they are. */
     if (version > VERSION)
         return -EPROTONOSUPPORT;
-    if (version != VERSION || length != STORE_FILE_BYTES)
+    if (version < VERSION_MIN || length != STORE_FILE_BYTES)
         return -EBADMSG;
     *ret_file = file;
     *ret_checksum = checksum;
@@ -125,7 +180,7 @@ int store_file_write(const struct store_dir *d, const char *name, const char *ma
     int err = d->files->pwrite(d->files->ctx, fd, bytes, sizeof bytes, 0);
     if (err == 0 && !MUTANT(EPOCH_NOT_SYNCED))
         err = store_file_datasync(d, fd);
-    int close_err = d->files->close(d->files->ctx, fd);
+    int close_err = store_file_close(d, fd);
     return err < 0 ? err : close_err;
 }
 
@@ -137,7 +192,7 @@ static int put_new(const struct store_dir *d, const char *name,
     int err = d->files->pwrite(d->files->ctx, fd, bytes, STORE_FILE_BYTES, 0);
     if (err == 0)
         err = store_file_sync(d, fd);
-    int close_err = d->files->close(d->files->ctx, fd);
+    int close_err = store_file_close(d, fd);
     return err < 0 ? err : close_err;
 }
 

@@ -14,6 +14,7 @@
 struct store_dir {
     const struct env_files *files;
     char *path;
+    const char *prefix; /* of every file's name; NULL: none */
     bool no_sync;
 };
 
@@ -24,14 +25,24 @@ struct store_file {
 
 /* "DIR/NAME"; the caller frees it with mem_free. */
 char *store_file_path(const char *dir, const char *name);
+/* Makes the directory and what is missing above it, each durable in its parent. One that is there
+ * may have been made by a process that ended before that: so its parent is synced, too. */
+int store_file_make_dirs(const struct env_files *files, const char *path);
+/* What its name was changed in is durable. */
+int store_file_sync_parent(const struct env_files *files, const char *path);
 int store_file_open(const struct store_dir *d, const char *name, int flags);
 int store_file_rename(const struct store_dir *d, const char *from, const char *to);
 /* Removes it; that it is not there is no error. Durable with the directory's next sync. */
 int store_file_remove(const struct store_dir *d, const char *name);
-/* Syncs that forceSync=no leaves out. */
+/* Syncs that forceSync=no leaves out, and the close of a file that was written to. Their errors are
+ * those of store_file_lost. */
 int store_file_sync(const struct store_dir *d, int fd);
 int store_file_datasync(const struct store_dir *d, int fd);
 int store_file_sync_dir(const struct store_dir *d);
+int store_file_close(const struct store_dir *d, int fd);
+/* What a sync or a close says. When it says that there is no room, what was written before is lost:
+ * that is no full disk, where a write can wait for room, but a failure as any other (Z7). */
+int store_file_lost(int err);
 
 /* The bytes of a block, and back. `magic` has STORE_FILE_MAGIC_BYTES characters. Encoding returns
  * the checksum. Decoding: 0; -EBADMSG when these are no such bytes; -EPROTONOSUPPORT when they are

@@ -6,6 +6,7 @@
 #include "common/check.h"
 #include "common/mem.h"
 #include "common/mutant.h"
+#include "replica/store/reserve.h"
 #include "replica/store/wal_format.h"
 
 /* One write call's share of a long batch: a bound on what the kernel is handed at once. */
@@ -45,6 +46,32 @@ int wal_segment_remove(const struct store_dir *d, zxid_t first_zxid) {
     return store_file_remove(d, name);
 }
 
+struct names {
+    zxid_t *list;
+    size_t count, cap;
+};
+
+static void collect(void *arg, const char *name) {
+    struct names *n = arg;
+    zxid_t zxid = 0;
+    if (!wal_segment_parse(name, &zxid))
+        return;
+    if (n->count == n->cap) {
+        n->cap = n->cap == 0 ? 16 : n->cap * 2;
+        n->list = mem_realloc(n->list, n->cap * sizeof *n->list);
+    }
+    n->list[n->count++] = zxid;
+}
+
+int wal_segments_remove_all(const struct store_dir *d) {
+    struct names names = {0};
+    int err = d->files->list(d->files->ctx, d->path, collect, &names);
+    for (size_t i = 0; err == 0 && i < names.count; i++)
+        err = wal_segment_remove(d, names.list[i]);
+    mem_free(names.list);
+    return err;
+}
+
 static struct wal_segment *last_segment(struct wal *w) {
     CHECK(w->segments.count > 0);
     return &w->segments.list[w->segments.count - 1];
@@ -70,12 +97,7 @@ void wal_close(struct wal *w) {
 
 int wal_remove_all(struct wal *w) {
     close_last(w);
-    for (size_t i = w->segments.count; i > 0; i--) {
-        int err = wal_segment_remove(w->dir, w->segments.list[i - 1].first_zxid);
-        if (err < 0)
-            return err;
-    }
-    return 0;
+    return wal_segments_remove_all(w->dir);
 }
 
 void wal_rebase(struct wal *w, zxid_t zxid, uint64_t seal) {
@@ -148,9 +170,15 @@ static int end_segment(struct wal *w, const struct buf *seal) {
         err = store_file_datasync(w->dir, w->fd);
     if (err < 0)
         return err;
-    err = w->dir->files->close(w->dir->files->ctx, w->fd);
+    err = store_file_close(w->dir, w->fd);
     w->fd = -1;
     return err;
+}
+
+/* Without room the segment is made anew, from its name on: what is there of it holds nothing. */
+static int take_segment_back(struct wal *w, zxid_t first_zxid, int err) {
+    int gone = reserve_lacks_room(err) ? wal_segment_remove(w->dir, first_zxid) : 0;
+    return gone < 0 ? gone : err;
 }
 
 /* Ends the current segment and goes over to a new one. The new one is durable before the old one's
@@ -186,8 +214,10 @@ static int next_segment(struct wal *w, zxid_t first_zxid) {
         wal_segments_add(&w->segments, &segment);
         w->fd = fd;
         w->tail = WAL_HEADER_BYTES;
-    } else if (fd >= 0) {
-        w->dir->files->close(w->dir->files->ctx, fd);
+    } else {
+        if (fd >= 0)
+            w->dir->files->close(w->dir->files->ctx, fd);
+        err = take_segment_back(w, first_zxid, err);
     }
     buf_close(&seal);
     return err;
@@ -212,11 +242,15 @@ static void finish_batch(struct wal *w, struct wal_batch *b) {
     wal_frame_stamp(frames->data + mark_at, frames->len - mark_at, identity, mark.offset);
 }
 
-/* Writes zeros behind the tail, when the batch that ends there goes beyond what is allocated. */
+/* Writes zeros behind the tail, when the batch that ends there goes beyond what is allocated; as
+ * many as there is room for. */
 static int allocate_ahead(struct wal *w, uint64_t tail) {
     static const uint8_t zeros[32 << 10];
     struct wal_segment *segment = last_segment(w);
     if (tail <= segment->size_bytes)
+        return 0;
+    segment->size_bytes = tail;
+    if (w->tight)
         return 0;
     uint64_t ahead = tail < AHEAD_MIN_BYTES ? AHEAD_MIN_BYTES : tail;
     if (ahead > AHEAD_MAX_BYTES)
@@ -229,10 +263,10 @@ static int allocate_ahead(struct wal *w, uint64_t tail) {
         size_t n = left < sizeof zeros ? (size_t)left : sizeof zeros;
         int err = w->dir->files->pwrite(w->dir->files->ctx, w->fd, zeros, n, (int64_t)tail);
         if (err < 0)
-            return err;
+            return reserve_lacks_room(err) ? 0 : err;
         tail += n;
+        segment->size_bytes = tail;
     }
-    segment->size_bytes = size;
     return 0;
 }
 
@@ -242,10 +276,16 @@ int wal_write(struct wal *w, struct wal_batch *b) {
         err = next_segment(w, b->first_zxid);
     if (err < 0)
         return err;
+    size_t records_len = b->frames.len;
     finish_batch(w, b);
     err = write_all(w, b->frames.data, b->frames.len, w->tail);
-    if (err == 0)
-        err = allocate_ahead(w, w->tail + b->frames.len);
+    if (err < 0) {
+        /* Tried again, it is written to the same place with the same bytes. So whatever a crash
+         * keeps of either try is the beginning of one batch, and a start takes it for torn. */
+        b->frames.len = records_len;
+        return err;
+    }
+    err = allocate_ahead(w, w->tail + b->frames.len);
     if (err == 0)
         err = MUTANT(LOG_NOT_SYNCED) ? 0 : store_file_datasync(w->dir, w->fd);
     if (err < 0)

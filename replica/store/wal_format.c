@@ -163,16 +163,21 @@ void wal_segment_name(zxid_t first_zxid, char ret_name[WAL_NAME_BYTES]) {
     CHECK(n == WAL_NAME_BYTES - 1);
 }
 
-bool wal_segment_parse(const char *name, zxid_t *ret_first_zxid) {
-    if (strlen(name) != WAL_NAME_BYTES - 1 || strncmp(name, "log.", 4) != 0)
+bool wal_zxid_parse(const char *text, zxid_t *ret_zxid) {
+    static const char digits[] = "0123456789abcdef";
+    if (strlen(text) != 16)
         return false;
     uint64_t zxid = 0;
-    for (const char *p = name + 4; *p != '\0'; p++) {
-        const char *digit = strchr("0123456789abcdef", *p);
+    for (const char *p = text; *p != '\0'; p++) {
+        const char *digit = strchr(digits, *p);
         if (digit == NULL)
             return false;
-        zxid = zxid << 4 | (uint64_t)(digit - "0123456789abcdef");
+        zxid = zxid << 4 | (uint64_t)(digit - digits);
     }
-    *ret_first_zxid = (zxid_t)zxid;
+    *ret_zxid = (zxid_t)zxid;
     return true;
+}
+
+bool wal_segment_parse(const char *name, zxid_t *ret_first_zxid) {
+    return strncmp(name, "log.", 4) == 0 && wal_zxid_parse(name + 4, ret_first_zxid);
 }

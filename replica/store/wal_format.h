@@ -10,8 +10,9 @@
 #include "common/buf.h"
 #include "common/types.h"
 
-/* 2: records say how far was committed. A segment of version 1 is read, never added to. */
-#define WAL_VERSION 2u
+/* 2: records say how far was committed. 3: an owner may be a container's or a TTL znode's. Older
+ * segments are read, never added to. */
+#define WAL_VERSION 3u
 #define WAL_VERSION_MIN 1u
 #define WAL_HEADER_BYTES 64
 #define WAL_FRAME_BYTES 16 /* checksum, magic, length */
@@ -87,6 +88,8 @@ uint64_t wal_zero_pieces(const uint8_t *p, size_t n, uint64_t offset);
 
 /* "log.0000000100000000" */
 void wal_segment_name(zxid_t first_zxid, char ret_name[WAL_NAME_BYTES]);
+/* 16 lower-case hex digits and nothing else; false for any other text. */
+bool wal_zxid_parse(const char *text, zxid_t *ret_zxid);
 /* False when the name is no segment's. */
 bool wal_segment_parse(const char *name, zxid_t *ret_first_zxid);
 

@@ -1,5 +1,7 @@
 #include "replica/store/wal_index.h"
 
+#include <string.h>
+
 #include "common/check.h"
 #include "common/mem.h"
 #include "replica/store/wal_format.h"
@@ -32,6 +34,18 @@ void wal_index_cut(struct wal_index *x, zxid_t zxid) {
         x->count--;
     for (size_t i = 0; i < WAL_INDEX_RECENT; i++)
         if (is_cut(&x->recent[i], zxid))
+            x->recent[i] = (struct wal_point){0};
+}
+
+void wal_index_forget(struct wal_index *x, zxid_t first_segment) {
+    size_t gone = 0;
+    while (gone < x->count && x->points[gone].segment < first_segment)
+        gone++;
+    x->count -= gone;
+    if (gone > 0)
+        memmove(x->points, x->points + gone, x->count * sizeof *x->points);
+    for (size_t i = 0; i < WAL_INDEX_RECENT; i++)
+        if (x->recent[i].segment < first_segment)
             x->recent[i] = (struct wal_point){0};
 }
 

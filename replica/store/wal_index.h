@@ -30,6 +30,8 @@ void wal_index_close(struct wal_index *x);
 void wal_index_offer(struct wal_index *x, const struct wal_point *p);
 /* Forgets what lies behind zxid; below 0 everything. */
 void wal_index_cut(struct wal_index *x, zxid_t zxid);
+/* Forgets segments before that of this name. */
+void wal_index_forget(struct wal_index *x, zxid_t first_segment);
 /* Where a read ended. */
 void wal_index_remember(struct wal_index *x, const struct wal_point *p);
 /* Where to look for the record behind `after`: false when that is before the first segment. */

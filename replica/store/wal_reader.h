@@ -9,6 +9,10 @@
 
 #define WAL_READER_WINDOW_BYTES (1u << 20)
 
+/* Behind damage data may look like the beginnings of many long frames, and each such place costs a
+ * checksum over that length: so many bytes of a file are worth it. */
+#define WAL_SEARCH_BYTES (1u << 30)
+
 struct wal_reader {
     const struct env_files *files;
     int fd;              /* borrowed */

@@ -8,11 +8,9 @@
 
 #include "common/check.h"
 #include "common/mem.h"
+#include "common/mutant.h"
+#include "replica/store/snap_name.h"
 #include "replica/store/wal_format.h"
-
-#define WHAT_TO_DO                                                                                 \
-    "; the log is damaged and was not touched: keep a copy, then restore this directory from a "   \
-    "backup or from an intact replica"
 
 /* Puts "DIR/log.X: " into why. */
 static void name_segment(struct wal_recovery *rec, zxid_t first_zxid) {
@@ -29,7 +27,7 @@ int wal_recovery_refuse(struct wal_recovery *rec, zxid_t first_zxid, uint64_t of
 
 static int damaged(struct wal_recovery *rec, uint64_t offset, const char *what) {
     int err = wal_recovery_refuse(rec, rec->end.first_zxid, offset, -EBADMSG);
-    buf_printf(rec->why, "%s" WHAT_TO_DO, what);
+    buf_printf(rec->why, "%s", what);
     return err;
 }
 
@@ -111,7 +109,7 @@ static int judge_tail(struct wal_recovery *rec, uint64_t at) {
     uint64_t content_end = 0;
     int err = wal_reader_content_end(&rec->reader, at, &content_end);
     int found = err < 0 ? err : wal_reader_find_mark(&rec->reader, at, &mark);
-    if (found > 0) {
+    if (found > 0 && !MUTANT(TORN_WHATEVER_FOLLOWS)) {
         struct wal_mark later;
         uint64_t zero_pieces = 0;
         if (mark.batch_start > at)
@@ -146,6 +144,7 @@ static int holds_nothing(struct wal_recovery *rec) {
     err = wal_header_decode(p, &header, &rec->reader.identity);
     if (err == -EPROTONOSUPPORT)
         return header_refused(rec, err);
+    rec->empty_headless = err < 0 || header.first_zxid != rec->end.first_zxid;
     if (content_end == WAL_HEADER_BYTES)
         return 1;
     /* The header was durable before anything behind it was written. */
@@ -193,9 +192,13 @@ static int read_header(struct wal_recovery *rec) {
         return header_refused(rec, err);
     if (header.first_zxid != rec->end.first_zxid)
         return damaged(rec, 0, "the header belongs to a segment of another name");
-    if (header.prev_zxid != rec->end.last_zxid)
+    bool first = rec->segments.count == 0;
+    /* What was before the first one was purged: a snapshot has it. */
+    if (first && header.prev_zxid <= rec->base && (header.prev_zxid > 0 || header.prev_seal == 0))
+        rec->end.last_zxid = rec->log_base = header.prev_zxid;
+    else if (first || header.prev_zxid != rec->end.last_zxid)
         return damaged(rec, 0, "the segment before this one is missing");
-    if (header.prev_seal != rec->seal)
+    else if (header.prev_seal != rec->seal)
         return damaged(rec, 0, "the segment before this one is not the one that it continues");
     struct wal_segment segment = {.first_zxid = header.first_zxid,
                                   .prev_zxid = header.prev_zxid,
@@ -203,6 +206,10 @@ static int read_header(struct wal_recovery *rec) {
                                   .size_bytes = rec->end.size_bytes,
                                   .version = header.version};
     wal_segments_add(&rec->segments, &segment);
+    /* Another snapshot of that name has another checksum. */
+    if (first && rec->base_replaces && header.prev_zxid == rec->base && rec->base > 0 &&
+        header.prev_seal != rec->base_seal)
+        return damaged(rec, 0, "the snapshot before this segment is not the one that it continues");
     rec->end.identity = rec->reader.identity;
     return 0;
 }
@@ -224,6 +231,27 @@ static const char *sequence_error(const struct wal_recovery *rec, const struct l
     return NULL;
 }
 
+/* The epoch of the last record has ended. */
+static void note_epoch_end(struct wal_recovery *rec) {
+    if (rec->end.last_zxid <= rec->log_base)
+        return;
+    if (rec->epoch_end_count == rec->epoch_end_cap) {
+        rec->epoch_end_cap = rec->epoch_end_cap == 0 ? 16 : rec->epoch_end_cap * 2;
+        rec->epoch_ends =
+            mem_realloc(rec->epoch_ends, rec->epoch_end_cap * sizeof *rec->epoch_ends);
+    }
+    rec->epoch_ends[rec->epoch_end_count++] = rec->end.last_zxid;
+}
+
+/* How far back the log reaches, before the first record that is given. */
+static void tell_older(struct wal_recovery *rec) {
+    if (rec->older_told || rec->sink == NULL)
+        return;
+    rec->older_told = true;
+    if (rec->log_base < rec->base)
+        rec->sink->older(rec->sink->ctx, rec->log_base, rec->epoch_ends, rec->epoch_end_count);
+}
+
 static int take_record(struct wal_recovery *rec, uint64_t at, const struct wal_frame *frame) {
     struct log_record record;
     if (!log_record_decode(frame->body, &record))
@@ -236,9 +264,13 @@ static int take_record(struct wal_recovery *rec, uint64_t at, const struct wal_f
     struct wal_point point = {rec->end.last_zxid, rec->end.first_zxid, rec->end.identity, at};
     if (rec->index != NULL)
         wal_index_offer(rec->index, &point);
+    if (record.kind == LOG_EPOCH && record.zxid <= rec->base)
+        note_epoch_end(rec);
     rec->end.last_zxid = record.zxid;
-    if (rec->fn != NULL)
-        rec->fn(rec->ctx, &record);
+    if (rec->sink != NULL && record.zxid > rec->base) {
+        tell_older(rec);
+        rec->sink->record(rec->sink->ctx, &record);
+    }
     return 0;
 }
 
@@ -321,10 +353,16 @@ static int check_successor(struct wal_recovery *rec, size_t i) {
     if (rec->seal == 0)
         return damaged(rec, rec->end.tail, "the segment has a successor and ends without a seal");
     zxid_t next = last ? rec->empty : rec->names[i + 1];
+    if (last && rec->has_empty && next == rec->next_zxid && rec->empty_headless) {
+        /* It was durable before the seal: all that it had is gone with it. */
+        int err = wal_recovery_refuse(rec, next, 0, -EBADMSG);
+        buf_printf(rec->why, "the segment's header is gone, and it was there");
+        return err;
+    }
     if ((!last || rec->has_empty) && next == rec->next_zxid)
         return 0;
     int err = wal_recovery_refuse(rec, rec->next_zxid, 0, -EBADMSG);
-    buf_printf(rec->why, "this segment is missing" WHAT_TO_DO);
+    buf_printf(rec->why, "this segment is missing");
     return err;
 }
 
@@ -358,7 +396,7 @@ static int set_doomed_aside(struct wal_recovery *rec) {
     if (last == rec->cut.segment)
         return 0;
     wal_recovery_refuse(rec, rec->cut.segment, rec->cut.offset, -EBADMSG);
-    buf_printf(rec->why, "the log is to be cut here, and the segment is missing" WHAT_TO_DO);
+    buf_printf(rec->why, "the log is to be cut here, and the segment is missing");
     return -EBADMSG;
 }
 
@@ -375,22 +413,55 @@ void wal_recovery_close(struct wal_recovery *rec) {
     wal_recovery_close_segment(rec);
     wal_segments_close(&rec->segments);
     mem_free(rec->names);
-    rec->names = NULL;
+    mem_free(rec->epoch_ends);
+    rec->names = rec->epoch_ends = NULL;
 }
 
-int wal_recovery_read(struct wal_recovery *rec, zxid_t base, uint64_t base_seal, wal_record_fn *fn,
-                      void *ctx, struct wal_index *index) {
-    rec->fn = fn;
-    rec->ctx = ctx;
+/* The log has the record that a checkpoint is named after: a purge leaves that one, too. A rebuild
+ * that has nothing to put behind one makes another snapshot of it, and a cut says what it took. */
+static int refuse_lost_log(struct wal_recovery *rec) {
+    char name[SNAP_NAME_BYTES];
+    if (rec->base == 0) {
+        buf_printf(rec->why,
+                   "%s%s: the log is lost, or nothing but zeros is left of it, and with it what "
+                   "was acknowledged",
+                   rec->why->len > 0 ? "; " : "", rec->dir->path);
+        return -EBADMSG;
+    }
+    snap_name_print(rec->base, name);
+    buf_printf(rec->why,
+               "%s%s/%s: a log stood behind this snapshot, and no log is there: what was "
+               "acknowledged behind it is lost; what it has itself can be a beginning again "
+               "(zkreplica --restore)",
+               rec->why->len > 0 ? "; " : "", rec->dir->path, name);
+    return -EBADMSG;
+}
+
+/* A snapshot is of what was durable in the log, which has records up to there at least. */
+static int check_reach(struct wal_recovery *rec) {
+    bool has_record = rec->end.last_zxid > rec->log_base;
+    if ((rec->base_beside || rec->had_log) && !has_record && !rec->has_cut)
+        return refuse_lost_log(rec);
+    if (rec->end.last_zxid < rec->base || rec->end.last_zxid < rec->reach)
+        return damaged(rec, rec->end.tail, "the log ends before the snapshot does: it was longer");
+    tell_older(rec);
+    return 0;
+}
+
+int wal_recovery_read(struct wal_recovery *rec, zxid_t base, uint64_t base_seal,
+                      const struct store_reader *sink, struct wal_index *index) {
+    rec->sink = sink;
     rec->index = index;
-    rec->end.last_zxid = base;
-    rec->seal = rec->base_seal = base_seal;
+    rec->end.last_zxid = rec->base = rec->log_base = base;
+    rec->base_seal = base_seal;
     int err = list_segments(rec);
     if (err == 0)
         err = set_doomed_aside(rec);
     if (err == 0)
         err = set_empty_segment_aside(rec);
-    return err < 0 ? err : read_segments(rec);
+    if (err == 0)
+        err = read_segments(rec);
+    return err < 0 ? err : check_reach(rec);
 }
 
 void wal_recovery_take(struct wal_recovery *rec, struct wal *w) {

@@ -4,6 +4,7 @@
 #define ZKFS_REPLICA_STORE_WAL_RECOVER_H
 
 #include "common/buf.h"
+#include "replica/store/store.h"
 #include "replica/store/wal_index.h"
 #include "replica/store/wal_reader.h"
 #include "replica/store/wal_state.h"
@@ -21,10 +22,9 @@ struct wal_end {
 };
 
 struct wal_recovery {
-    const struct store_dir *dir; /* borrowed, as the four below */
-    wal_record_fn *fn;           /* NULL: nobody wants to know */
-    void *ctx;
-    struct wal_index *index; /* NULL likewise */
+    const struct store_dir *dir;     /* borrowed, as the four below */
+    const struct store_reader *sink; /* NULL: nobody wants to know */
+    struct wal_index *index;         /* NULL likewise */
     struct buf *why;
     struct wal_cut cut; /* with has_cut: was decided on before */
     bool has_cut;
@@ -35,10 +35,20 @@ struct wal_recovery {
     zxid_t empty;  /* with has_empty: a last segment that holds nothing and is dropped */
     bool has_empty;
     bool empty_torn;              /* it has the torn beginning of a batch */
+    bool empty_headless;          /* its header is not whole */
     struct wal_segments segments; /* those that were read */
     struct wal_reader reader;
     struct wal_end end;
-    uint64_t base_seal; /* what the first segment continues */
+    zxid_t reach;       /* the log has records up to here, or begins with a snapshot of here */
+    bool base_replaces; /* nothing but the log's first segment stands behind the base */
+    bool base_beside;   /* a checkpoint is the base: there is a log, or it was lost */
+    bool had_log;       /* and so it is where the promise says so */
+    zxid_t base;        /* records behind it are given to the reader */
+    uint64_t base_seal; /* what a first segment continues that begins there */
+    zxid_t log_base;    /* what the log begins behind */
+    zxid_t *epoch_ends; /* of epochs that ended behind it, up to `base` */
+    size_t epoch_end_count, epoch_end_cap;
+    bool older_told;
     uint64_t seal;      /* checksum of the current segment's seal; 0: not sealed */
     uint64_t seal_at;   /* its offset */
     zxid_t next_zxid;   /* what it says comes next */
@@ -52,11 +62,12 @@ struct wal_recovery {
 void wal_recovery_init(struct wal_recovery *rec, const struct store_dir *d,
                        const struct wal_cut *cut, struct buf *ret_why);
 void wal_recovery_close(struct wal_recovery *rec);
-/* Reads the log, which begins behind `base` with a segment that continues `base_seal`, and changes
- * nothing. 0; -EBADMSG corruption or doubt; -EPROTONOSUPPORT a newer format; or the system's; why
- * has a sentence then. */
-int wal_recovery_read(struct wal_recovery *rec, zxid_t base, uint64_t base_seal, wal_record_fn *fn,
-                      void *ctx, struct wal_index *index);
+/* Reads the log, all of it, and changes nothing. It begins at or before `base`, a snapshot's zxid
+ * or 0; what is behind that is given to the reader. `base_seal` is what the next segment has to
+ * continue where there is none. 0; -EBADMSG corruption or doubt; -EPROTONOSUPPORT a newer format;
+ * or the system's; why has a sentence then. */
+int wal_recovery_read(struct wal_recovery *rec, zxid_t base, uint64_t base_seal,
+                      const struct store_reader *sink, struct wal_index *index);
 /* After that: carries out the cut, cuts an unfinished write off, and makes durable what was read.
  * 0 or negative errno; why says what was cut, or what failed. */
 int wal_recovery_repair(struct wal_recovery *rec);

@@ -13,7 +13,7 @@ static int cut_tail(struct wal_recovery *rec) {
         return 0;
     int err = files->truncate(files->ctx, rec->end.fd, (int64_t)rec->end.tail);
     if (err == 0)
-        err = files->sync(files->ctx, rec->end.fd);
+        err = store_file_lost(files->sync(files->ctx, rec->end.fd));
     if (err < 0)
         return wal_recovery_failed(rec, rec->end.first_zxid, "the unfinished end cannot be cut",
                                    err);
@@ -36,7 +36,7 @@ static int write_last_batch_again(struct wal_recovery *rec, uint64_t end) {
             return err;
         at += n;
     }
-    return files->sync(files->ctx, rec->end.fd);
+    return store_file_lost(files->sync(files->ctx, rec->end.fd));
 }
 
 /* First back to what it was before its first batch, then without the seal that names it, then gone:
@@ -48,7 +48,7 @@ static int empty_segment_cut(struct wal_recovery *rec) {
     int fd = wal_segment_open(rec->dir, rec->empty, O_RDWR);
     int err = fd < 0 ? fd : files->truncate(files->ctx, fd, WAL_HEADER_BYTES);
     if (err == 0)
-        err = files->sync(files->ctx, fd);
+        err = store_file_lost(files->sync(files->ctx, fd));
     if (fd >= 0)
         files->close(files->ctx, fd);
     return err < 0 ? wal_recovery_failed(rec, rec->empty, "the unfinished end cannot be cut", err)

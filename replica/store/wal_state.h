@@ -25,6 +25,9 @@ void wal_segments_add(struct wal_segments *s, const struct wal_segment *segment)
 void wal_segments_close(struct wal_segments *s);
 int wal_segment_open(const struct store_dir *d, zxid_t first_zxid, int flags);
 int wal_segment_remove(const struct store_dir *d, zxid_t first_zxid);
+/* Every one that is there, in no order, whoever knows of it: those that are to be purged are on no
+ * list any more. Durable with the directory's next sync. 0 or negative errno. */
+int wal_segments_remove_all(const struct store_dir *d);
 
 struct wal {
     const struct store_dir *dir; /* borrowed */
@@ -34,6 +37,7 @@ struct wal {
     int fd;           /* of the last segment; -1: there is none */
     uint64_t tail;    /* where its next frame goes */
     zxid_t last_zxid; /* of the last record; where there is none, the base */
+    bool tight;       /* the disk is full: no space is allocated ahead of the tail */
     uint64_t
         base_seal; /* what the first segment says that it continues: a snapshot's checksum, or 0 */
 };
@@ -48,10 +52,11 @@ struct wal_batch {
 void wal_batch_add(struct wal_batch *b, const struct log_record *r);
 /* Empties it, and gives back memory that only a long batch needs. */
 void wal_batch_reset(struct wal_batch *b);
-/* Writes the batch and makes it durable: one write, one fdatasync, where it fits the segment. 0 or
- * negative errno, after which nobody knows what the disk has (Z7). */
+/* Writes the batch and makes it durable: one write, one fdatasync, where it fits the segment. 0; an
+ * error of reserve_lacks_room, after which the same batch may be tried again, and nothing else
+ * before it; or another negative errno, after which nobody knows what the disk has (Z7). */
 int wal_write(struct wal *w, struct wal_batch *b);
-/* Removes all segments, newest first; durable with the directory's next sync. */
+/* Removes all segments; durable with the directory's next sync. */
 int wal_remove_all(struct wal *w);
 /* The log begins anew, behind `zxid`; its segments are gone. */
 void wal_rebase(struct wal *w, zxid_t zxid, uint64_t seal);

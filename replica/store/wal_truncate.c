@@ -6,7 +6,8 @@
 
 #include "common/check.h"
 #include "common/mem.h"
-#include "replica/store/snap_file.h"
+#include "replica/store/reserve.h"
+#include "replica/store/snap_list.h"
 #include "replica/store/wal_reader.h"
 
 #define MAGIC "zkfs-cut"
@@ -32,9 +33,7 @@ int wal_cut_read(const struct store_dir *d, bool *ret_there, struct wal_cut *ret
     if (err < 0) {
         buf_printf(ret_why, "%s/%s: ", d->path, WAL_CUT_NAME);
         if (err == -EBADMSG)
-            buf_printf(ret_why, "it says where the log was being cut, and is damaged; nothing was "
-                                "touched: keep a copy, then restore this directory from a backup "
-                                "or from an intact replica");
+            buf_printf(ret_why, "it says where the log was being cut, and is damaged");
         else if (err == -EPROTONOSUPPORT)
             buf_printf(ret_why, "this file has a newer format than this program knows; start it "
                                 "with the version that wrote it");
@@ -80,6 +79,11 @@ static int cut_segment(const struct store_dir *d, const struct wal_cut *cut, int
     int err = d->files->truncate(d->files->ctx, fd, (int64_t)cut->offset);
     if (err == 0 && cut->batch_start > 0)
         err = put_mark(d, cut, fd, identity, ret_tail);
+    if (reserve_lacks_room(err)) {
+        /* Half a mark would look like damage when it is tried again. */
+        int back = d->files->truncate(d->files->ctx, fd, (int64_t)cut->offset);
+        err = back < 0 ? back : err;
+    }
     return err < 0 ? err : store_file_sync(d, fd);
 }
 
@@ -89,8 +93,11 @@ int wal_cut_finish(const struct store_dir *d, const struct wal_cut *cut, const z
     *ret_tail = 0;
     for (size_t i = doomed_count; err == 0 && i > 0; i--)
         err = wal_segment_remove(d, doomed[i - 1]);
+    /* One that waits for its purge would be taken for a log whose next segment is missing. */
+    if (err == 0 && cut->segment == 0)
+        err = wal_segments_remove_all(d);
     if (err == 0 && cut->drop_snapshot)
-        err = store_file_remove(d, SNAP_FILE_NAME);
+        err = snap_list_remove_all(d);
     if (err == 0 && cut->segment != 0)
         err = cut_segment(d, cut, fd, identity, ret_tail);
     if (err == 0)

@@ -30,7 +30,8 @@ int wal_cut_finish(const struct store_dir *d, const struct wal_cut *cut, const z
                    size_t doomed_count, int fd, uint64_t identity, uint64_t *ret_tail);
 
 /* Removes every record behind zxid, durably; with drop_snapshot all of them, and the snapshot.
- * Nothing happens when there is none. 0 or negative errno; -EBADMSG when the log proves damaged. */
+ * Nothing happens when there is none. 0 or negative errno; -EBADMSG when the log proves damaged.
+ * After an error of reserve_lacks_room the same cut is to be tried again, before anything else. */
 int wal_truncate(struct wal *w, zxid_t zxid, bool drop_snapshot);
 
 #endif

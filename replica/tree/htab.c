@@ -5,19 +5,8 @@
 
 /* The table never gets smaller: small ones would split and merge all the time. */
 #define BUCKETS_MIN 16u
-
-static struct htab_link **bucket_at(const struct htab *h, uint32_t index) {
-    return &h->segments[index / HTAB_SEGMENT][index % HTAB_SEGMENT];
-}
-
-/* The first `buckets - level` buckets are divided already in this round: there one bit more counts.
- */
-static struct htab_link **bucket_of(const struct htab *h, uint32_t hash) {
-    uint32_t index = hash & (2 * h->level - 1);
-    if (index >= h->buckets)
-        index -= h->level;
-    return bucket_at(h, index);
-}
+/* So many buckets before one is divided, its entries are asked for. */
+#define AHEAD 8u
 
 static void add_segment(struct htab *h) {
     if (h->segment_count == h->segment_cap) {
@@ -42,12 +31,24 @@ void htab_close(struct htab *h) {
 void htab_drain(struct htab *h, void (*fn)(struct htab_link *link)) {
     for (uint32_t i = 0; i < h->buckets; i++) {
         struct htab_link *next;
-        for (struct htab_link *l = *bucket_at(h, i); l; l = next) {
+        for (struct htab_link *l = *htab_bucket_at(h, i); l; l = next) {
             next = l->next;
             fn(l);
         }
     }
     htab_close(h);
+}
+
+/* The next insertions divide the next buckets: their entries are not to be waited for then. A chain
+ * has one or two; the second one is known when the first one has come. */
+static void prefetch_next(const struct htab *h) {
+    uint32_t next = h->buckets - h->level;
+    if (next + AHEAD >= h->level)
+        return;
+    __builtin_prefetch(*htab_bucket_at(h, next + AHEAD), 1);
+    struct htab_link *first = *htab_bucket_at(h, next + AHEAD / 2);
+    if (first)
+        __builtin_prefetch(first->next, 1);
 }
 
 /* Divides the next bucket of this round between itself and a new one at the end. */
@@ -56,8 +57,8 @@ static void grow(struct htab *h) {
         return; /* 2^31 buckets: chains may get longer from here on */
     if (h->buckets / HTAB_SEGMENT == h->segment_count)
         add_segment(h);
-    struct htab_link **low = bucket_at(h, h->buckets - h->level);
-    struct htab_link **high = bucket_at(h, h->buckets);
+    struct htab_link **low = htab_bucket_at(h, h->buckets - h->level);
+    struct htab_link **high = htab_bucket_at(h, h->buckets);
     struct htab_link *chain = *low;
     *low = NULL;
     *high = NULL;
@@ -71,8 +72,7 @@ static void grow(struct htab *h) {
     h->buckets++;
     if (h->buckets == 2 * h->level)
         h->level *= 2;
-    /* The next insertion divides the next bucket: its first entry is not to be waited for then. */
-    __builtin_prefetch(*bucket_at(h, h->buckets - h->level));
+    prefetch_next(h);
 }
 
 /* The reverse: the last bucket goes back into the one that it was divided from. */
@@ -80,8 +80,8 @@ static void shrink(struct htab *h) {
     if (h->buckets == h->level)
         h->level /= 2;
     h->buckets--;
-    struct htab_link **high = bucket_at(h, h->buckets);
-    struct htab_link **end = bucket_at(h, h->buckets - h->level);
+    struct htab_link **high = htab_bucket_at(h, h->buckets);
+    struct htab_link **end = htab_bucket_at(h, h->buckets - h->level);
     while (*end)
         end = &(*end)->next;
     *end = *high;
@@ -92,8 +92,13 @@ static void shrink(struct htab *h) {
         mem_free(h->segments[--h->segment_count]);
 }
 
+void htab_reserve(struct htab *h, uint64_t count) {
+    while (h->buckets < count && h->buckets <= INT32_MAX)
+        grow(h);
+}
+
 void htab_insert(struct htab *h, struct htab_link *link) {
-    struct htab_link **bucket = bucket_of(h, link->hash);
+    struct htab_link **bucket = htab_bucket(h, link->hash);
     link->next = *bucket;
     *bucket = link;
     h->count++;
@@ -102,7 +107,7 @@ void htab_insert(struct htab *h, struct htab_link *link) {
 }
 
 void htab_remove(struct htab *h, struct htab_link *link) {
-    struct htab_link **at = bucket_of(h, link->hash);
+    struct htab_link **at = htab_bucket(h, link->hash);
     while (*at && *at != link)
         at = &(*at)->next;
     CHECK(*at);
@@ -113,8 +118,4 @@ void htab_remove(struct htab *h, struct htab_link *link) {
      * it would not keep up. */
     for (int i = 0; i < 2 && h->buckets > BUCKETS_MIN && h->count < h->buckets / 2; i++)
         shrink(h);
-}
-
-struct htab_link *htab_chain(const struct htab *h, uint32_t hash) {
-    return *bucket_of(h, hash);
 }

@@ -38,12 +38,40 @@ void htab_init(struct htab *h);
 void htab_close(struct htab *h);
 /* The same, after calling fn for every entry, in no order, to free it. */
 void htab_drain(struct htab *h, void (*fn)(struct htab_link *link));
+/* Grows at once for `count` entries in all, which is quick while there are few. Who inserts them
+ * all together saves that each of them is moved now and then meanwhile. */
+void htab_reserve(struct htab *h, uint64_t count);
 /* link->hash is set by the caller; the same key must not be in the table. */
 void htab_insert(struct htab *h, struct htab_link *link);
 /* The entry must be in the table (CHECK). */
 void htab_remove(struct htab *h, struct htab_link *link);
+
+static inline struct htab_link **htab_bucket_at(const struct htab *h, uint32_t index) {
+    return &h->segments[index / HTAB_SEGMENT][index % HTAB_SEGMENT];
+}
+
+/* The first `buckets - level` buckets are divided already in this round: there one bit more counts.
+ */
+static inline struct htab_link **htab_bucket(const struct htab *h, uint32_t hash) {
+    uint32_t index = hash & (2 * h->level - 1);
+    if (index >= h->buckets)
+        index -= h->level;
+    return htab_bucket_at(h, index);
+}
+
 /* The chain that holds whatever has this hash, NULL when empty: the caller walks it by `next` and
  * compares hash and key. */
-struct htab_link *htab_chain(const struct htab *h, uint32_t hash);
+static inline struct htab_link *htab_chain(const struct htab *h, uint32_t hash) {
+    return *htab_bucket(h, hash);
+}
+
+/* Who knows what he will look for can have it brought near: first the bucket, and when that has
+ * come, its first entry. Nothing else happens. */
+static inline void htab_prefetch_bucket(const struct htab *h, uint32_t hash) {
+    __builtin_prefetch(htab_bucket(h, hash), 1);
+}
+static inline void htab_prefetch_entry(const struct htab *h, uint32_t hash) {
+    __builtin_prefetch(htab_chain(h, hash));
+}
 
 #endif

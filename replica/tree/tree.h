@@ -26,6 +26,8 @@ uint64_t tree_znode_count(const struct tree *t);
 uint64_t tree_data_bytes(const struct tree *t);
 uint64_t tree_ephemeral_count(const struct tree *t);
 
+/* As clients see it: of containers and TTL znodes ephemeralOwner is 0 (Apache's DataNode.copyStat).
+ */
 void znode_stat(const struct znode *n, struct zstat *ret_stat);
 const struct blob *znode_data(const struct znode *n); /* NULL: null */
 struct blob *znode_acl(const struct znode *n);        /* borrowed */
@@ -34,7 +36,7 @@ const struct znode *znode_parent(const struct znode *n);
 uint32_t znode_child_count(const struct znode *n);
 /* How many children were ever created: it numbers sequential znodes. */
 int32_t znode_creates(const struct znode *n);
-session_id_t znode_owner(const struct znode *n);
+session_id_t znode_owner(const struct znode *n); /* ephemeralOwner (common/ephemeral_type.h) */
 const struct znode *znode_first_child(const struct znode *n);
 const struct znode *znode_next_sibling(const struct znode *n);
 /* A new blob with the full path. */
@@ -45,5 +47,13 @@ struct blob *znode_path(const struct znode *n);
 const struct znode *tree_next_ephemeral(const struct tree *t, session_id_t owner, void **at);
 /* Sessions that own ephemerals: for `dump`. */
 uint64_t tree_owner_count(const struct tree *t);
+
+/* A round over the containers and TTL znodes, which are no ephemerals: NULL at its end. The tree
+ * may change between two steps; what goes is passed over, what comes meanwhile is met as well, but
+ * not when it comes behind the last step: a round need not end before they stop coming.
+ * There is one round at a time. */
+void tree_begin_extended(struct tree *t);
+const struct znode *tree_next_extended(struct tree *t);
+uint64_t tree_extended_count(const struct tree *t);
 
 #endif

@@ -80,26 +80,27 @@ static void add_stat(struct apply *a, const struct znode *n) {
 }
 
 static void grow_pzxid(struct apply *a, struct znode *parent) {
-    struct family *f = znode_family(parent);
+    struct family *f = znode_make_family(parent);
     if (f->pzxid < a->txn->zxid)
         f->pzxid = a->txn->zxid;
 }
 
 static struct znode *create_in(struct apply *a, struct znode *parent, const struct txn_op *op) {
-    struct family *f = znode_family(parent);
+    struct family *f = znode_make_family(parent);
     if (later(op->parent_creates, f->creates))
         f->creates = op->parent_creates;
     else
         broken_if_exact(a, "a creation does not raise its parent's count of creations");
     grow_pzxid(a, parent);
-    struct slice path = blob_slice(op->path);
-    struct znode_seed seed = {.name = path_name(path),
+    struct slice path = blob_slice(op->path), name = path_name(path);
+    struct znode_seed seed = {.name = name,
                               .data = op->data,
                               .acl = op->acl,
                               .owner = op->owner,
                               .czxid = a->txn->zxid,
-                              .ctime_ms = a->txn->time_ms};
-    struct znode *n = tree_child_mutable(a->t, parent, seed.name);
+                              .ctime_ms = a->txn->time_ms,
+                              .hash = tree_hash(parent, name)};
+    struct znode *n = tree_child_hashed(a->t, parent, name, seed.hash);
     if (n) {
         broken_if_exact(a, "the znode to create exists");
         if (n->czxid < a->txn->zxid)
@@ -108,7 +109,7 @@ static struct znode *create_in(struct apply *a, struct znode *parent, const stru
     }
     add_child_events(a, EVENT_NODE_CREATED, op);
     n = tree_add(a->t, parent, &seed, (size_t)path.len);
-    a->t->digest += digest_own(a->t, digest_key(a->t, path), n);
+    digest_put(a->t, digest_key(path), n);
     return n;
 }
 
@@ -121,10 +122,10 @@ static void apply_create(struct apply *a, const struct txn_op *op) {
     } else if (znode_is_ephemeral(parent)) {
         broken_if_exact(a, "the parent of the znode to create is ephemeral");
     } else {
-        uint64_t key = digest_key(a->t, parent_path);
-        a->t->digest -= digest_family(a->t, key, parent);
+        uint64_t key = digest_key(parent_path);
+        uint64_t before = digest_family(key, parent);
         n = create_in(a, parent, op);
-        a->t->digest += digest_family(a->t, key, parent);
+        digest_add(a->t, parent, digest_family(key, parent) - before);
     }
     add_stat(a, n);
 }
@@ -133,11 +134,11 @@ static void remove_child(struct apply *a, struct znode *n) {
     struct tree *t = a->t;
     struct blob *path = znode_path(n);
     struct znode *parent = n->parent;
-    uint64_t parent_key = digest_key(a->t, path_parent(blob_slice(path)));
-    t->digest -= digest_znode(t, digest_key(a->t, blob_slice(path)), n) +
-                 digest_family(a->t, parent_key, parent);
+    uint64_t parent_key = digest_key(path_parent(blob_slice(path)));
+    uint64_t before = digest_family(parent_key, parent);
+    digest_take(t, blob_slice(path), n);
     tree_remove(t, n, path->len);
-    t->digest += digest_family(a->t, parent_key, parent);
+    digest_add(t, parent, digest_family(parent_key, parent) - before);
     blob_unref(path);
 }
 
@@ -146,7 +147,7 @@ static void remove_below(struct apply *a, struct znode *top) {
     struct znode *n = top;
     while (znode_child_count(top) > 0) {
         while (znode_child_count(n) > 0)
-            n = n->family->first;
+            n = znode_first(n);
         if (n->czxid < a->txn->zxid) {
             broken(a, "the znode to delete has children since an earlier transaction");
             return;
@@ -169,7 +170,7 @@ static void delete_found(struct apply *a, const struct txn_op *op, struct znode 
         if (a->t->broken)
             return;
     }
-    a->t->digest -= digest_znode(a->t, digest_key(a->t, blob_slice(op->path)), n);
+    digest_take(a->t, blob_slice(op->path), n);
     tree_remove(a->t, n, op->path->len);
     add_child_events(a, EVENT_NODE_DELETED, op);
 }
@@ -177,10 +178,11 @@ static void delete_found(struct apply *a, const struct txn_op *op, struct znode 
 static void apply_delete(struct apply *a, const struct txn_op *op) {
     struct slice parent_path = path_parent(blob_slice(op->path));
     struct znode *parent = find(a, parent_path);
-    uint64_t key = digest_key(a->t, parent_path);
+    uint64_t key = 0, before = 0;
     struct znode *n = NULL;
     if (parent) {
-        a->t->digest -= digest_family(a->t, key, parent);
+        key = digest_key(parent_path);
+        before = digest_family(key, parent);
         n = tree_child_mutable(a->t, parent, path_name(blob_slice(op->path)));
     }
     if (n && n->czxid <= a->txn->zxid)
@@ -189,7 +191,7 @@ static void apply_delete(struct apply *a, const struct txn_op *op) {
         broken_if_exact(a, "the znode to delete does not exist");
     if (parent) {
         grow_pzxid(a, parent);
-        a->t->digest += digest_family(a->t, key, parent);
+        digest_add(a->t, parent, digest_family(key, parent) - before);
     }
     add_stat(a, NULL);
 }
@@ -199,13 +201,12 @@ static void apply_set_data(struct apply *a, const struct txn_op *op) {
     if (!n) {
         broken_if_exact(a, "the znode to set the data of does not exist");
     } else if (n->mzxid <= a->txn->zxid) {
-        uint64_t key = digest_key(a->t, blob_slice(op->path));
-        a->t->digest -= digest_own(a->t, key, n);
+        uint64_t key = digest_take(a->t, blob_slice(op->path), n);
         tree_set_data(a->t, n, op->data);
         n->version = op->version;
         n->mzxid = a->txn->zxid;
         n->mtime_ms = a->txn->time_ms;
-        a->t->digest += digest_own(a->t, key, n);
+        digest_put(a->t, key, n);
         if (a->changes)
             add_event(a, EVENT_NODE_DATA_CHANGED, blob_ref(op->path));
     }
@@ -217,11 +218,10 @@ static void apply_set_acl(struct apply *a, const struct txn_op *op) {
     if (!n) {
         broken_if_exact(a, "the znode to set the ACL of does not exist");
     } else if (!later(n->aversion, op->version)) {
-        uint64_t key = digest_key(a->t, blob_slice(op->path));
-        a->t->digest -= digest_own(a->t, key, n);
+        uint64_t key = digest_take(a->t, blob_slice(op->path), n);
         tree_set_acl(a->t, n, op->acl);
         n->aversion = op->version;
-        a->t->digest += digest_own(a->t, key, n);
+        digest_put(a->t, key, n);
     }
     add_stat(a, n);
 }
@@ -256,6 +256,7 @@ static void apply_op(struct apply *a, const struct txn_op *op) {
 
 void tree_apply(struct tree *t, const struct txn *txn, struct tree_changes *ret_changes) {
     CHECK(!t->broken);
+    CHECK(!tree_is_loading(t));
     CHECK(txn->zxid > t->last_zxid);
     struct apply a = {t, txn, ret_changes, txn->zxid > t->fuzzy_until};
     if (ret_changes)

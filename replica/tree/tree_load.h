@@ -18,12 +18,15 @@ struct znode_image {
 };
 
 /* NULL, or why the image does not fit (static text; the tree is unchanged): it comes from a disk or
- * a peer. The znodes that tree_new made are replaced by their images. */
+ * a peer. The znodes that tree_new made are replaced by their images. It is quick for those that
+ * come in pre-order, and takes others. Until tree_load_end nothing is found in the tree, and
+ * nothing can be applied to it. */
 const char *tree_load(struct tree *t, const struct znode_image *image);
 /* Says where the walk began (which becomes tree_last_zxid: replay starts behind it) and where it
  * ended: up to there tree_apply is forgiving. A walk that nothing interrupted has begun == ended.
- */
-void tree_load_end(struct tree *t, zxid_t begun, zxid_t ended);
+ * NULL, or that a znode came twice, which tree_load need not see (static text): then the tree can
+ * only be freed. */
+const char *tree_load_end(struct tree *t, zxid_t begun, zxid_t ended);
 /* Whether every znode is as of tree_last_zxid: the replay has reached the walk's end. Before,
  * nothing may be answered from the tree, and its digest means nothing. */
 bool tree_exact(const struct tree *t);

@@ -67,8 +67,8 @@ static struct znode *successor(const struct tree_walk *w) {
     struct znode *n = w->at;
     if (!n)
         return w->tree->root;
-    if (!w->below_done && n->family) {
-        struct znode *child = old_enough(w, n->family->first);
+    if (!w->below_done) {
+        struct znode *child = old_enough(w, znode_first(n));
         if (child)
             return child;
     }
@@ -104,5 +104,6 @@ bool tree_walk_next(struct tree_walk *w, struct znode_image *ret_image) {
     *ret_image = (struct znode_image){
         .path = write_path(w, n), .data = n->data, .acl = n->acl, .creates = znode_creates(n)};
     znode_stat(n, &ret_image->stat);
+    ret_image->stat.ephemeral_owner = znode_owner(n);
     return true;
 }

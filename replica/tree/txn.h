@@ -28,7 +28,7 @@ struct txn_op {
     struct blob *data;  /* NULL: null data */
     struct blob *acl;   /* common/acl.h's form */
     int32_t version;    /* the resulting one */
-    session_id_t owner; /* ephemeralOwner: 0, or the session */
+    session_id_t owner; /* ephemeralOwner (common/ephemeral_type.h) */
     /* The parent's count of creations after this one: it numbers sequential znodes, and the
      * cversion that clients see is 2 * creates - children (as ZooKeeper's DataNode.copyStat
      * computes it). */

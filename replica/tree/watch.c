@@ -1,12 +1,14 @@
 /* A watch stands in three places: in its path's list of that kind and in its watcher's list (both
  * in order of addition, both left in constant time), and in a hash table, to find it again. Firing
- * walks only the watches that fire, a dropped connection only its own. A watch takes 80 bytes, a
- * path 32 and its name, the tables 8 for each. */
+ * walks only the watches that fire, a dropped connection only its own. Recursive watches are found
+ * from the changed path upwards. A watch takes 80 bytes, a path 48 and its name, the tables 8 for
+ * each. */
 #include "replica/tree/watch.h"
 
 #include "common/check.h"
 #include "common/mem.h"
 #include "common/mutant.h"
+#include "common/path.h"
 #include "replica/tree/htab.h"
 
 #include <string.h>
@@ -14,7 +16,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#define KINDS 2
+#define KINDS 4
 
 struct watched;
 struct watcher;
@@ -25,7 +27,7 @@ struct watch {
     struct watcher *watcher;
     struct watch *path_next, *path_prev;
     struct watch *own_next, *own_prev;
-    uint64_t added; /* when, counted in watches: orders the two kinds of a path among each other */
+    uint64_t added; /* when, counted in watches: orders the kinds of a path among each other */
 };
 
 /* A path that somebody watches. The lists are rings without an end: first->path_prev is the last.
@@ -41,6 +43,7 @@ struct watcher {
     struct htab_link link; /* in watch_table.watchers */
     conn_id_t conn;
     struct watch *first;
+    uint64_t heard; /* the last firing that it was told of */
 };
 
 struct watch_table {
@@ -48,6 +51,8 @@ struct watch_table {
     struct htab paths;
     struct htab watchers;
     uint64_t added;
+    uint64_t firing;    /* numbers them */
+    uint64_t recursive; /* how many of that kind there are */
 };
 
 struct watch_table *watch_new(void) {
@@ -66,7 +71,7 @@ static uint32_t hash_of_conn(conn_id_t conn) { return (uint32_t)XXH3_64bits(&con
 
 /* The kind and the watcher's own number; the path comes in by its hash, not by its address. */
 static uint32_t hash_of_watch(const struct watched *p, enum watch_kind kind, conn_id_t conn) {
-    uint64_t key[2] = {conn, (uint64_t)p->link.hash << 1 | (uint64_t)kind};
+    uint64_t key[2] = {conn, (uint64_t)p->link.hash << 2 | (uint64_t)kind};
     return (uint32_t)XXH3_64bits(key, sizeof key);
 }
 
@@ -158,6 +163,7 @@ void watch_add(struct watch_table *w, enum watch_kind kind, struct slice path, c
                         .watched = p,
                         .watcher = o,
                         .added = w->added++};
+    w->recursive += kind == WATCH_RECURSIVE;
     link_watch(x, &p->first[kind], &o->first);
     htab_insert(&w->watches, &x->link);
 }
@@ -166,6 +172,7 @@ void watch_add(struct watch_table *w, enum watch_kind kind, struct slice path, c
  * caller's to see to. */
 static void take_away(struct watch_table *w, struct watch *x) {
     struct watcher *o = x->watcher;
+    w->recursive -= x->link.aux == WATCH_RECURSIVE;
     unlink_watch(x, &x->watched->first[x->link.aux], &o->first);
     htab_remove(&w->watches, &x->link);
     mem_free(x);
@@ -176,8 +183,9 @@ static void take_away(struct watch_table *w, struct watch *x) {
 }
 
 static void forget_path_if_unwatched(struct watch_table *w, struct watched *p) {
-    if (p->first[WATCH_DATA] || p->first[WATCH_CHILD])
-        return;
+    for (int i = 0; i < KINDS; i++)
+        if (p->first[i])
+            return;
     htab_remove(&w->paths, &p->link);
     mem_free(p);
 }
@@ -186,9 +194,9 @@ static bool fires(enum zk_event event, enum watch_kind kind) {
     switch (event) {
     case EVENT_NODE_CREATED:
     case EVENT_NODE_DATA_CHANGED:
-        return kind == WATCH_DATA;
+        return kind != WATCH_CHILD;
     case EVENT_NODE_CHILDREN_CHANGED:
-        return kind == WATCH_CHILD;
+        return kind == WATCH_CHILD || kind == WATCH_PERSISTENT;
     case EVENT_NODE_DELETED:
         return true;
     case EVENT_NONE:
@@ -197,38 +205,80 @@ static bool fires(enum zk_event event, enum watch_kind kind) {
     return false;
 }
 
-/* The oldest watch of the path that this event fires. */
-static struct watch *next_to_fire(const struct watched *p, enum zk_event event) {
-    struct watch *data = fires(event, WATCH_DATA) ? p->first[WATCH_DATA] : NULL;
-    struct watch *child = fires(event, WATCH_CHILD) ? p->first[WATCH_CHILD] : NULL;
-    if (!data || !child)
-        return data ? data : child;
-    return data->added < child->added ? data : child;
+static bool stays(enum watch_kind kind) {
+    return kind == WATCH_PERSISTENT || kind == WATCH_RECURSIVE || MUTANT(WATCH_STAYS);
+}
+
+/* One change on its way to those who hear of it. */
+struct firing {
+    struct watch_table *w;
+    enum zk_event event;
+    struct slice path;
+    watch_fn *fn;
+    void *ctx;
+};
+
+/* Once for each watcher, whatever it has of the path and above. */
+static void tell(const struct firing *f, struct watcher *o) {
+    if (o->heard == f->w->firing)
+        return;
+    o->heard = f->w->firing;
+    f->fn(f->ctx, o->conn, f->event, f->path);
+}
+
+static void fire_one(const struct firing *f, struct watch *x) {
+    tell(f, x->watcher);
+    if (!stays((enum watch_kind)x->link.aux))
+        take_away(f->w, x);
+}
+
+static struct watch *after(const struct watch *x, const struct watch *last) {
+    return x == last ? NULL : x->path_next;
+}
+
+/* The watches of the path itself, the oldest first. */
+static void fire_path(const struct firing *f, struct watched *p) {
+    struct watch *next[KINDS] = {NULL}, *last[KINDS] = {NULL};
+    for (int i = 0; i < KINDS; i++)
+        if (p->first[i] && fires(f->event, (enum watch_kind)i)) {
+            next[i] = p->first[i];
+            last[i] = p->first[i]->path_prev;
+        }
+    for (;;) {
+        int oldest = -1;
+        for (int i = 0; i < KINDS; i++)
+            if (next[i] && (oldest < 0 || next[i]->added < next[oldest]->added))
+                oldest = i;
+        if (oldest < 0)
+            break;
+        struct watch *x = next[oldest];
+        next[oldest] = after(x, last[oldest]);
+        fire_one(f, x);
+    }
+    forget_path_if_unwatched(f->w, p);
+}
+
+static void fire_above(const struct firing *f) {
+    struct slice at = f->path;
+    while (at.len > 1) {
+        at = path_parent(at);
+        const struct watched *p = find_path(f->w, at);
+        struct watch *x = p ? p->first[WATCH_RECURSIVE] : NULL;
+        const struct watch *last = x ? x->path_prev : NULL;
+        for (; x; x = after(x, last))
+            tell(f, x->watcher);
+    }
 }
 
 void watch_fire(struct watch_table *w, enum zk_event event, struct slice path, watch_fn *fn,
                 void *ctx) {
+    struct firing f = {w, event, path, fn, ctx};
+    w->firing++;
     struct watched *p = find_path(w, path);
-    if (!p)
-        return;
-    struct watch *x;
-    while ((x = next_to_fire(p, event))) {
-        conn_id_t conn = x->watcher->conn;
-        enum watch_kind other = x->link.aux == WATCH_DATA ? WATCH_CHILD : WATCH_DATA;
-        if (MUTANT(WATCH_STAYS)) {
-            fn(ctx, conn, event, path);
-            break;
-        }
-        take_away(w, x);
-        if (fires(event, other)) {
-            /* The same watcher's other watch has been heard with this one. */
-            struct watch *twin = find_watch(w, p, other, conn);
-            if (twin)
-                take_away(w, twin);
-        }
-        fn(ctx, conn, event, path);
-    }
-    forget_path_if_unwatched(w, p);
+    if (p)
+        fire_path(&f, p);
+    if (w->recursive > 0 && fires(event, WATCH_RECURSIVE))
+        fire_above(&f);
 }
 
 bool watch_remove(struct watch_table *w, enum watch_kind kind, struct slice path,

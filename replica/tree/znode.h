@@ -14,13 +14,17 @@ struct family {
     zxid_t pzxid;
     int32_t creates;
     uint32_t count;
+    uint64_t part; /* the znode's, that has no room for it any more */
 };
 
 struct znode {
-    struct htab_link link;     /* in tree.by_name; aux: the name's length and ZNODE_EPHEMERAL */
+    struct htab_link link;     /* in tree.by_name; aux: the name's length and ZNODE_* */
     struct znode *parent;      /* NULL: the root */
     struct znode *next, *prev; /* siblings, by czxid */
-    struct family *family;
+    union {
+        struct family *family; /* with ZNODE_FAMILY */
+        uint64_t part;         /* without: tree_digest.c's, here or in the family */
+    };
     struct blob *data; /* NULL: null */
     struct blob *acl;  /* the cache's, counted there */
     zxid_t czxid, mzxid;
@@ -32,7 +36,9 @@ struct znode {
 _Static_assert(sizeof(struct znode) <= 104, "a million znodes have to fit");
 
 #define ZNODE_EPHEMERAL 0x80000000u /* the znode stands inside of a struct ephemeral */
-#define ZNODE_NAME_LEN 0x7fffffffu
+#define ZNODE_FAMILY 0x40000000u    /* it has a struct family */
+#define ZNODE_EXTENDED 0x20000000u  /* the znode stands inside of a struct extended */
+#define ZNODE_NAME_LEN 0x1fffffffu
 
 /* A session that owns ephemerals. It exists as long as there are any. */
 struct owner {
@@ -47,6 +53,34 @@ struct ephemeral {
     struct znode znode;            /* last, for its name */
 };
 
+/* A container or a TTL znode. */
+struct extended {
+    session_id_t owner;           /* what ephemeralOwner says */
+    struct extended *next, *prev; /* all of them, in order of coming into this tree */
+    struct znode znode;           /* last, for its name */
+};
+
+/* tree_scrub.c: where the round is. */
+struct scrub {
+    struct znode *at; /* verified last; NULL: a round begins */
+    bool below_done;  /* what is below `at` was verified as well */
+    uint64_t rounds;
+    uint8_t *path; /* room for one */
+    size_t path_cap;
+};
+
+/* tree_load.c: where a snapshot that is being loaded is. */
+struct loading {
+    struct znode *at;     /* loaded last; NULL: none */
+    struct znode *parent; /* its parent, and that one's key */
+    uint64_t parent_key;
+    struct znode *waiting, *last; /* not in by_name yet, by link.next */
+    uint64_t waiting_count;
+    uint8_t *path; /* of `at`; the parent's is its beginning */
+    size_t path_len, parent_len, path_cap;
+    const char *failed; /* for good */
+};
+
 struct tree {
     struct htab by_name;
     struct htab owners;
@@ -56,10 +90,15 @@ struct tree {
     zxid_t fuzzy_until; /* up to here the snapshot may be ahead of the log (tree_load.h) */
     uint64_t data_bytes;
     uint64_t ephemeral_count;
+    struct extended *extended_first, *extended_last;
+    uint64_t extended_count;
+    struct extended *extended_at; /* what tree_next_extended gives next; NULL: the end */
     const char *broken;
     struct tree_walk *walks; /* under way */
-    bool digested;           /* somebody asked for the digest: it is kept up to date */
-    uint64_t digest;         /* then, the sum of every znode's parts */
+    uint64_t digest;         /* the sum of every znode's part */
+    char *altered;           /* the path of the first znode that was found to be */
+    struct scrub scrub;
+    struct loading loading;
 };
 
 /* What a new znode is made of; data and acl are borrowed (references are taken). */
@@ -70,44 +109,55 @@ struct znode_seed {
     session_id_t owner;
     zxid_t czxid;
     int64_t ctime_ms;
+    uint32_t hash; /* tree_hash of parent and name */
 };
 
+/* Where a child of that name stands in by_name. */
+uint32_t tree_hash(const struct znode *parent, struct slice name);
 struct znode *tree_find_mutable(const struct tree *t, struct slice path);
+/* The child of that name, with its hash; NULL when there is none. */
+struct znode *tree_child_hashed(const struct tree *t, const struct znode *parent, struct slice name,
+                                uint32_t hash);
 struct znode *tree_child_mutable(const struct tree *t, const struct znode *parent,
                                  struct slice name);
 /* Adds a child that is not there yet. Counters of the parent are the caller's. */
 struct znode *tree_add(struct tree *t, struct znode *parent, const struct znode_seed *seed,
                        size_t path_len);
+/* The same, but that it is not found yet: by_name is the caller's as well. */
+struct znode *tree_add_unfound(struct tree *t, struct znode *parent, const struct znode_seed *seed,
+                               size_t path_len);
 /* Takes a znode without children out and frees it. */
 void tree_remove(struct tree *t, struct znode *n, size_t path_len);
 void tree_set_data(struct tree *t, struct znode *n, struct blob *data);
 void tree_set_acl(struct tree *t, struct znode *n, struct blob *acl);
-struct family *znode_family(struct znode *n); /* made when it is not there */
-size_t znode_path_len(const struct znode *n); /* not of the root */
+struct family *znode_make_family(struct znode *n); /* the one that is there, if it is */
+size_t znode_path_len(const struct znode *n);      /* not of the root */
 /* Writes the path, of that length; not of the root. */
 void znode_write_path(const struct znode *n, uint8_t *to, size_t path_len);
 
-/* tree_digest.c: a znode's parts of the digest: its own, and what its children make of it (the
- * count of creations, pzxid, how many there are). Who changes one takes it out of the sum before
- * and puts it in after. The key is the path's. All are 0 as long as nobody wants to know: then they
- * cost nothing.
- */
-uint64_t digest_hash_path(struct slice path);
-uint64_t digest_hash_own(const struct tree *t, uint64_t key, const struct znode *n);
-uint64_t digest_hash_family(uint64_t key, const struct znode *n);
+/* tree_digest.c. Each znode keeps its part of the digest, which is its checksum at the same time:
+ * of its path, its own values, and what its children make of it (the count of creations, pzxid, how
+ * many there are). Who changes a znode's own values takes its part out of the digest before, which
+ * verifies it, and puts the new one in. */
+uint64_t digest_take(struct tree *t, struct slice path, const struct znode *n); /* the path's key */
+void digest_put(struct tree *t, uint64_t key, struct znode *n);
+/* Who changes only the family asks for its share before and after, and adds the difference: so a
+ * creation below a znode with a megabyte of data does not read that. The key is the path's. */
+uint64_t digest_key(struct slice path);
+uint64_t digest_family(uint64_t key, const struct znode *n);
+void digest_add(struct tree *t, struct znode *n, uint64_t difference);
+/* Whether the znode is what its part says. */
+bool digest_fits(const struct tree *t, struct slice path, const struct znode *n);
 
-static inline uint64_t digest_key(const struct tree *t, struct slice path) {
-    return t->digested ? digest_hash_path(path) : 0;
+/* tree_load.c: whether tree_load_end is still to come. */
+static inline bool tree_is_loading(const struct tree *t) {
+    return t->loading.waiting || t->loading.failed;
 }
-static inline uint64_t digest_own(const struct tree *t, uint64_t key, const struct znode *n) {
-    return t->digested ? digest_hash_own(t, key, n) : 0;
-}
-static inline uint64_t digest_family(const struct tree *t, uint64_t key, const struct znode *n) {
-    return t->digested ? digest_hash_family(key, n) : 0;
-}
-static inline uint64_t digest_znode(const struct tree *t, uint64_t key, const struct znode *n) {
-    return digest_own(t, key, n) + digest_family(t, key, n);
-}
+
+/* tree_scrub.c: the first such path is kept. */
+void tree_note_altered(struct tree *t, struct slice path);
+/* n is about to be removed: the scrub that stands on it steps back. */
+void tree_scrub_leave(struct tree *t, const struct znode *n);
 
 /* tree_walk.c: n is about to be removed: walks that stand on it step back. */
 void tree_walks_leave(struct tree *t, const struct znode *n);
@@ -117,12 +167,34 @@ void ephemeral_attach(struct tree *t, struct ephemeral *e, session_id_t session_
 void ephemeral_detach(struct tree *t, struct ephemeral *e);
 struct owner *ephemeral_owner(const struct tree *t, session_id_t session_id);
 
+/* extended.c: the list of containers and TTL znodes. */
+void extended_attach(struct tree *t, struct extended *e, session_id_t owner);
+void extended_detach(struct tree *t, struct extended *e);
+
 static inline bool znode_is_ephemeral(const struct znode *n) {
     return (n->link.aux & ZNODE_EPHEMERAL) != 0;
 }
 
+static inline bool znode_is_extended(const struct znode *n) {
+    return (n->link.aux & ZNODE_EXTENDED) != 0;
+}
+
+/* NULL: it never had a child. */
+static inline struct family *znode_family(const struct znode *n) {
+    return n->link.aux & ZNODE_FAMILY ? n->family : NULL;
+}
+
+static inline struct znode *znode_first(const struct znode *n) {
+    struct family *f = znode_family(n);
+    return f ? f->first : NULL;
+}
+
 static inline struct ephemeral *znode_ephemeral(const struct znode *n) {
     return (struct ephemeral *)(void *)((char *)(uintptr_t)n - offsetof(struct ephemeral, znode));
+}
+
+static inline struct extended *znode_extended(const struct znode *n) {
+    return (struct extended *)(void *)((char *)(uintptr_t)n - offsetof(struct extended, znode));
 }
 
 #endif

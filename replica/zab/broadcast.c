@@ -36,7 +36,8 @@ void broadcast_leave(struct zab *z) {
 
 bool zab_ready(const struct zab *z) {
     return z->role == ZAB_LEADING && z->serving && z->lead_phase == LEAD_BROADCAST &&
-           !z->serve_due && !z->dead && zxid_counter(z->history.last) < z->config.counter_limit &&
+           !z->serve_due && !z->dead && !handover_waits(z) &&
+           zxid_counter(z->history.last) < z->config.counter_limit &&
            history_held(&z->history) < z->config.inflight_max &&
            z->history.held_bytes < z->config.inflight_bytes_max;
 }
@@ -93,6 +94,7 @@ void broadcast_acked(struct zab *z) {
     }
     if (z->lead_phase == LEAD_SYNC)
         establish(z);
+    lossy_settle(z);
 }
 
 /* All up to zxid is durable at the learner. */
@@ -351,6 +353,8 @@ bool broadcast_settle(struct zab *z) {
         discovery_roll(z);
         return true;
     }
+    if (handover_settle(z))
+        return true;
     return retry_snapshots(z) || ping_for_markers(z);
 }
 

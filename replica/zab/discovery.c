@@ -7,32 +7,27 @@
 /* ---- The leader ---- */
 
 /* This server and the voters that are at least in `state` (and have promised, where `counted`). */
-static void gather(const struct zab *z, enum learner_state state, bool counted,
-                   struct quorum_set *set, struct quorum_set *blank) {
-    quorum_add(set, z->config.self);
-    if (zab_blank(z))
-        quorum_add(blank, z->config.self);
+static struct quorum_voters gather(const struct zab *z, enum learner_state state, bool counted) {
+    struct quorum_voters voters = {0};
+    quorum_voters_add(&voters, z->config.self, zab_blank(z), z->lossy);
     for (uint32_t i = 0; i < z->peer_count; i++) {
         const struct learner *l = &z->peers[i];
-        if (l->observer || l->state < state || (counted && !l->counted))
-            continue;
-        quorum_add(set, l->id);
-        if (l->blank)
-            quorum_add(blank, l->id);
+        if (!l->observer && l->state >= state && (!counted || l->counted))
+            quorum_voters_add(&voters, l->id, l->blank, l->lossy);
     }
+    return voters;
 }
 
-static bool holds(const struct zab *z, const struct quorum_set *set,
-                  const struct quorum_set *blank) {
-    return quorum_holds_with_blanks(&z->config.quorum, set, blank);
+static bool holds(const struct zab *z, const struct quorum_voters *voters) {
+    return quorum_elects(&z->config.quorum, voters);
 }
 
-/* Whether those that are not blank are a quorum. */
+/* Whether those of `set` that are not in `without` are a quorum, whatever was lost. */
 static bool holds_without(const struct zab *z, const struct quorum_set *set,
-                          const struct quorum_set *blank) {
+                          const struct quorum_set *without) {
     struct quorum_set rest = *set;
     for (size_t i = 0; i < 4; i++)
-        rest.bits[i] &= ~blank->bits[i];
+        rest.bits[i] &= ~without->bits[i];
     return quorum_holds(&z->config.quorum, &rest);
 }
 
@@ -57,9 +52,8 @@ static void choose_epoch(struct zab *z) {
 }
 
 static void check_infos(struct zab *z) {
-    struct quorum_set set = {{0}}, blank = {{0}};
-    gather(z, LEARNER_INFO, false, &set, &blank);
-    if (holds(z, &set, &blank))
+    struct quorum_voters voters = gather(z, LEARNER_INFO, false);
+    if (holds(z, &voters))
         choose_epoch(z);
 }
 
@@ -97,6 +91,7 @@ void discovery_info(struct zab *z, struct learner *l, const struct zab_msg *m) {
     l->attachment = m->round;
     l->accepted = m->epoch;
     l->blank = m->blank;
+    l->lossy = m->lossy;
     l->last = m->zxid;
     bool epoch_chosen = z->lead_phase != LEAD_DISCOVERY;
     if (epoch_chosen && !l->observer && l->accepted > z->lead_epoch)
@@ -132,27 +127,46 @@ static void append_epoch(struct zab *z, bool needs_blanks) {
     }
 }
 
+/* What a lossy one has beyond the leader's history was not committed where those that have lost
+ * nothing are a quorum of promises by themselves. Else everyone is there, and nothing that is left
+ * anywhere may be overlooked. */
+static bool overlooks_lossy(const struct zab *z, const struct quorum_voters *voters) {
+    struct quorum_set lost = voters->lossy;
+    for (size_t i = 0; i < 4; i++)
+        lost.bits[i] |= voters->blank.bits[i];
+    if (holds_without(z, &voters->all, &lost))
+        return false;
+    for (uint32_t i = 0; i < z->peer_count; i++) {
+        const struct learner *l = &z->peers[i];
+        if (l->counted && l->lossy && !l->observer && l->last > z->history.last)
+            return true;
+    }
+    return false;
+}
+
 /* With a quorum of new promises the epoch begins. When the promises that are still out cannot make
  * one, because some had been given already (to this server before, or to another that failed), it
  * takes a later epoch, that nobody has promised. */
 static void check_promises(struct zab *z) {
-    struct quorum_set set = {{0}}, blank = {{0}};
-    gather(z, LEARNER_PROMISED, true, &set, &blank);
-    if (holds(z, &set, &blank)) {
-        append_epoch(z, !holds_without(z, &set, &blank));
+    struct quorum_voters voters = gather(z, LEARNER_PROMISED, true);
+    if (holds(z, &voters)) {
+        if (overlooks_lossy(z, &voters))
+            zab_look(z, "a follower has a more recent history");
+        else
+            append_epoch(z, !holds_without(z, &voters.all, &voters.blank));
         return;
     }
-    struct quorum_set all = {{0}}, hope = set, all_blank = {{0}};
-    gather(z, LEARNER_PROMISE, false, &all, &all_blank);
+    struct quorum_voters all = gather(z, LEARNER_PROMISE, false), hope = all;
+    hope.all = voters.all;
     bool refused = false;
     for (uint32_t i = 0; i < z->peer_count; i++) {
         const struct learner *l = &z->peers[i];
         bool out = l->state == LEARNER_PROMISE || (z->rolling && !l->refused);
         if (l->state >= LEARNER_PROMISE && !l->observer && !l->counted && out)
-            quorum_add(&hope, l->id);
+            quorum_add(&hope.all, l->id);
         refused |= l->state >= LEARNER_PROMISED && l->refused;
     }
-    if (refused && holds(z, &all, &all_blank) && !holds(z, &hope, &all_blank))
+    if (refused && holds(z, &all) && !holds(z, &hope))
         choose_epoch(z);
 }
 
@@ -218,6 +232,7 @@ void discovery_promised(struct zab *z, struct learner *l, const struct zab_msg *
     l->counted = m->counted;
     l->refused = !m->counted;
     l->blank = m->blank; /* in a rollover it may have become an ordinary voter since it came */
+    l->lossy = m->lossy;
     z->progress_ms = z->now_ms;
     if (first) {
         compare(z, l, m);
@@ -231,7 +246,8 @@ void discovery_promised(struct zab *z, struct learner *l, const struct zab_msg *
         return;
     }
     /* l.1.2: the leader's history is the most recent of the quorum's, or another has to lead. */
-    if (l->counted && !l->observer && first && l->last > z->history.last && !MUTANT(OLDER_LEADER)) {
+    bool ahead = l->last > z->history.last && !l->lossy; /* see overlooks_lossy */
+    if (l->counted && !l->observer && first && ahead && !MUTANT(OLDER_LEADER)) {
         zab_look(z, "a follower has a more recent history");
         return;
     }
@@ -258,7 +274,10 @@ void discovery_follow(struct zab *z) {
     o->epoch = z->accepted;
     o->zxid = z->history.last;
     o->blank = zab_blank(z);
+    o->lossy = z->lossy;
     o->round = ++z->attachment;
+    if (z->full)
+        handover_tell(z);
 }
 
 /* f.1.2, R7: no promise for an epoch before the one promised; and what was promised before counts
@@ -280,6 +299,7 @@ void discovery_promise(struct zab *z) {
     o->epoch = z->promise;
     o->counted = z->promise_is_new;
     o->blank = zab_blank(z);
+    o->lossy = z->lossy;
     z->lead_epoch = z->promise;
     z->promise = 0;
     z->promise_is_new = false;
@@ -292,7 +312,7 @@ void discovery_leader_info(struct zab *z, const struct zab_msg *m) {
         sync_follow_broken(z, "an epoch that cannot be led");
         return;
     }
-    if (m->epoch < (z->observer ? zxid_epoch(z->history.last) : z->accepted)) {
+    if (m->epoch < (z->observer ? zab_observed_epoch(z) : z->accepted)) {
         zab_look(z, "the leader's epoch is before the one promised");
         return;
     }

@@ -4,11 +4,25 @@
 #include "common/mutant.h"
 #include "replica/zab/zab_state.h"
 
-/* Z1: (currentEpoch, last zxid, server id); the epoch is in the zxid. */
-static bool better(zxid_t zxid, uint8_t id, zxid_t than_zxid, uint8_t than_id) {
+/* One who could lead. */
+struct standing {
+    uint8_t id;
+    zxid_t zxid;
+    bool blank, full;
+};
+
+static struct standing self_stands(const struct zab *z) {
+    return (struct standing){z->config.self, z->history.last, zab_blank(z), z->full};
+}
+
+/* Z1: (currentEpoch, last zxid, server id); the epoch is in the zxid. Of those with the same
+ * history one with room on its disk comes first (Z10). */
+static bool better(const struct zab *z, const struct standing *s) {
     if (MUTANT(OLDER_LEADER))
-        return id > than_id;
-    return zxid != than_zxid ? zxid > than_zxid : id > than_id;
+        return s->id > z->candidate;
+    if (s->zxid != z->candidate_zxid)
+        return s->zxid > z->candidate_zxid;
+    return s->full != z->candidate_full ? z->candidate_full : s->id > z->candidate;
 }
 
 /* R3, S7: a vote says what is on disk, so nothing may be on its way there. */
@@ -23,6 +37,7 @@ static void fill_looking(const struct zab *z, struct zab_out *o) {
     o->leader = z->no_candidate ? 0 : z->candidate;
     o->zxid = z->no_candidate ? 0 : z->candidate_zxid;
     o->leader_blank = !z->no_candidate && z->candidate_blank;
+    o->full = !z->no_candidate && z->candidate_full;
 }
 
 /* One that does not look says whom it follows, and in which epoch. */
@@ -33,6 +48,7 @@ void election_tell(struct zab *z, struct learner *l, bool answer) {
     o->role = z->role;
     o->round = z->round;
     o->blank = zab_blank(z);
+    o->lossy = z->lossy;
     o->answer = answer;
     if (z->role == ZAB_LOOKING) {
         fill_looking(z, o);
@@ -41,6 +57,7 @@ void election_tell(struct zab *z, struct learner *l, bool answer) {
     o->leader = z->leader;
     o->epoch = z->lead_epoch;
     o->zxid = z->role == ZAB_LEADING ? z->history.durable : 0; /* R3 */
+    o->full = z->role == ZAB_LEADING && z->full;
 }
 
 static void tell_all(struct zab *z) {
@@ -59,37 +76,38 @@ static bool is_candidate(const struct zab *z, uint8_t id) {
 /* Whether those who are connected could elect this server. One that they cannot does not stand: it
  * would only take votes from one that can lead. So the best of those that can has the votes of all
  * its neighbours, and they are a quorum. Who
- * has not voted since this server looks is taken to be as blank as this one is (Z12).
- */
+ * has not voted since this server looks is taken to be as blank as this one is (Z12), and to have
+ * lost nothing. */
 static bool is_electable(const struct zab *z) {
-    struct quorum_set set = {{0}}, blank = {{0}};
+    struct quorum_voters voters = {0};
     if (!z->may_lead)
         return false;
-    quorum_add(&set, z->config.self);
-    if (zab_blank(z))
-        quorum_add(&blank, z->config.self);
+    quorum_voters_add(&voters, z->config.self, zab_blank(z), z->lossy);
     for (uint32_t i = 0; i < z->peer_count; i++) {
         const struct learner *l = &z->peers[i];
         if (!l->up || l->observer)
             continue;
-        quorum_add(&set, l->id);
-        if (l->looked ? l->vote.blank : zab_blank(z))
-            quorum_add(&blank, l->id);
+        bool blank = l->looked ? l->vote.blank : zab_blank(z);
+        quorum_voters_add(&voters, l->id, blank, l->looked && l->vote.lossy);
     }
-    return quorum_holds_with_blanks(&z->config.quorum, &set, &blank);
+    return quorum_elects(&z->config.quorum, &voters);
 }
 
-static bool consider(struct zab *z, uint8_t id, zxid_t zxid, bool blank) {
-    bool stands = id == z->config.self ? z->electable : is_candidate(z, id);
-    if (!stands)
+static bool consider(struct zab *z, const struct standing *s) {
+    bool stands = s->id == z->config.self ? z->electable : is_candidate(z, s->id);
+    if (!stands || (!z->no_candidate && !better(z, s)))
         return false;
-    if (!z->no_candidate && !better(zxid, id, z->candidate_zxid, z->candidate))
-        return false;
-    z->candidate = id;
-    z->candidate_zxid = zxid;
-    z->candidate_blank = blank;
+    z->candidate = s->id;
+    z->candidate_zxid = s->zxid;
+    z->candidate_blank = s->blank;
+    z->candidate_full = s->full;
     z->no_candidate = false;
     return true;
+}
+
+static bool consider_self(struct zab *z) {
+    struct standing self = self_stands(z);
+    return consider(z, &self);
 }
 
 /* A vote of the same round, or the word of one that leads already. */
@@ -97,20 +115,23 @@ static bool consider_vote(struct zab *z, const struct learner *l) {
     const struct zab_vote *v = &l->vote;
     if (!l->up || !l->spoken || l->observer)
         return false;
+    struct standing s = {l->id, v->leader_zxid, v->blank, v->leader_full};
     if (v->role == ZAB_LEADING)
-        return consider(z, l->id, v->leader_zxid, v->blank);
+        return consider(z, &s);
     if (v->role != ZAB_LOOKING || v->round != z->round || v->leader == 0)
         return false;
     /* What others believe of this server may be older than a crash that it had since (R3). */
     if (v->leader == z->config.self)
-        return consider(z, v->leader, z->history.last, zab_blank(z));
-    return consider(z, v->leader, v->leader_zxid, v->leader_blank);
+        return consider_self(z);
+    s.id = v->leader;
+    s.blank = v->leader_blank;
+    return consider(z, &s);
 }
 
 static void vote_afresh(struct zab *z) {
     z->no_candidate = true;
     z->electable = is_electable(z);
-    (void)consider(z, z->config.self, z->history.last, zab_blank(z));
+    (void)consider_self(z);
     z->agreed = false;
     z->round_ms = z->now_ms;
     for (uint32_t i = 0; i < z->peer_count; i++)
@@ -140,10 +161,17 @@ static bool stand_or_withdraw(struct zab *z) {
     bool before = z->electable;
     z->electable = is_electable(z);
     if (z->electable && !before)
-        return consider(z, z->config.self, z->history.last, zab_blank(z));
+        return consider_self(z);
     if (!z->electable && before && !z->no_candidate && z->candidate == z->config.self)
         next_round(z);
     return false;
+}
+
+/* The others may have believed of this server what is not so any more: they hear it in a new round.
+ */
+void election_full(struct zab *z) {
+    if (z->voting)
+        next_round(z);
 }
 
 static bool votes_for(const struct zab *z, const struct learner *l, uint8_t id) {
@@ -157,24 +185,18 @@ static bool follows(const struct learner *l, uint8_t leader) {
 }
 
 /* Whether a quorum wants `id`: with its votes, or because it follows already (who says so of this
- * server, which looks, has not heard yet that it does not lead any more). Z12: those of blank
- * servers count only among themselves, or when everyone votes. */
+ * server, which looks, has not heard yet that it does not lead any more). Z12: those of servers
+ * that may have lost something count only when everyone votes, or when nobody has a history. */
 static bool is_elected(const struct zab *z, uint8_t id) {
-    struct quorum_set set = {{0}}, blank = {{0}};
-    if (!z->observer && !z->no_candidate && z->candidate == id) {
-        quorum_add(&set, z->config.self);
-        if (zab_blank(z))
-            quorum_add(&blank, z->config.self);
-    }
+    struct quorum_voters voters = {0};
+    if (!z->observer && !z->no_candidate && z->candidate == id)
+        quorum_voters_add(&voters, z->config.self, zab_blank(z), z->lossy);
     for (uint32_t i = 0; i < z->peer_count; i++) {
         const struct learner *l = &z->peers[i];
-        if (!votes_for(z, l, id) && (id == z->config.self || !follows(l, id)))
-            continue;
-        quorum_add(&set, l->id);
-        if (l->vote.blank)
-            quorum_add(&blank, l->id);
+        if (votes_for(z, l, id) || (id != z->config.self && follows(l, id)))
+            quorum_voters_add(&voters, l->id, l->vote.blank, l->vote.lossy);
     }
-    return quorum_holds_with_blanks(&z->config.quorum, &set, &blank);
+    return quorum_elects(&z->config.quorum, &voters);
 }
 
 /* Whether a quorum, the leader included, says that it is there already in the leader's epoch. */
@@ -201,8 +223,7 @@ static const struct learner *leader_to_join(const struct zab *z, bool any) {
         const struct learner *l = &z->peers[i];
         if (!says_it_leads(z, l) || (best && l->vote.epoch <= best->vote.epoch))
             continue;
-        /* An observer's records are committed: an epoch before theirs is led by nobody any more. */
-        if (z->observer && l->vote.epoch < zxid_epoch(z->history.last))
+        if (z->observer && l->vote.epoch < zab_observed_epoch(z))
             continue;
         bool mine = !z->no_candidate && z->candidate == l->id && is_elected(z, l->id);
         bool word = (any || z->observer) && l->vote.epoch != 0;

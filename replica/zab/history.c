@@ -4,6 +4,8 @@
 #include "common/mem.h"
 #include "common/mutant.h"
 
+#include <string.h>
+
 #define RING_CAP_MIN 64u
 
 void history_init(struct history *h, uint32_t recent_bytes_max) {
@@ -92,6 +94,47 @@ void history_reset(struct history *h, zxid_t base) {
     h->before = h->base = h->last = h->durable = h->applied = base;
     if (h->committed < base)
         h->committed = base;
+}
+
+static bool ends_make_sense(const struct history *h, zxid_t base, const zxid_t *ends,
+                            size_t count) {
+    if (base < 0 || base > h->base || h->last != h->base)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        bool follows = i == 0 ? ends[0] >= base : zxid_epoch(ends[i]) > zxid_epoch(ends[i - 1]);
+        if (ends[i] <= 0 || !follows || zxid_epoch(ends[i]) >= zxid_epoch(h->base))
+            return false;
+    }
+    return true;
+}
+
+bool history_reach_back(struct history *h, zxid_t base, const zxid_t *ends, size_t count) {
+    if (!ends_make_sense(h, base, ends, count))
+        return false;
+    zxid_t snapshot = h->base;
+    uint32_t next = count > 0 ? zxid_epoch(ends[0]) : zxid_epoch(snapshot);
+    h->epoch_count = 0;
+    if (base > 0 && zxid_epoch(base) < next)
+        epochs_push(h, base); /* the last record of its epoch */
+    for (size_t i = 0; i < count; i++)
+        epochs_push(h, ends[i]);
+    if (snapshot > 0)
+        epochs_push(h, snapshot);
+    h->base = base;
+    return true;
+}
+
+void history_purge(struct history *h, zxid_t base) {
+    uint32_t gone = 0;
+    if (base > h->applied)
+        base = h->applied;
+    if (base <= h->base)
+        return;
+    h->base = base;
+    while (h->epochs[gone] < base)
+        gone++;
+    h->epoch_count -= gone;
+    memmove(h->epochs, h->epochs + gone, h->epoch_count * sizeof *h->epochs);
 }
 
 /* What was applied is kept only as far as the limits allow: it is in the log. */
@@ -197,6 +240,7 @@ void history_check(const struct history *h) {
     }
     CHECK(before == h->last);
     CHECK(bytes == h->applied_bytes + h->held_bytes);
+    CHECK(h->epoch_count == 0 || h->epochs[0] >= h->base);
     for (uint32_t i = 1; i < h->epoch_count; i++)
         CHECK(zxid_epoch(h->epochs[i]) > zxid_epoch(h->epochs[i - 1]));
     CHECK(h->epoch_count == 0 ? h->last == 0 : h->epochs[h->epoch_count - 1] == h->last);

@@ -22,9 +22,11 @@ struct history {
     uint64_t applied_bytes, held_bytes;
     uint64_t recent_bytes_max;
     zxid_t before; /* the record (or base) before the ring's first */
-    zxid_t base;   /* what the log begins behind */
+    zxid_t base;   /* what the log begins behind: 0, or a record that was there. Not beyond what was
+                      applied; where older log is kept behind a snapshot, before that */
     zxid_t last, durable, committed, applied;
-    zxid_t *epochs; /* the last record of each epoch that the log has, oldest first */
+    zxid_t *epochs; /* the last record of each epoch that the log has, that of `base` included,
+                       oldest first */
     uint32_t epoch_count, epoch_cap;
 };
 
@@ -47,6 +49,13 @@ void history_truncate(struct history *h, zxid_t zxid);
 /* Everything is replaced by a snapshot that stands for all up to `base`. What was known to be
  * committed still is. */
 void history_reset(struct history *h, zxid_t base);
+/* Directly after history_reset: the log reaches back to behind `base`, before the snapshot. `ends`
+ * are the last records of the epochs between them, ascending, without the snapshot's own epoch.
+ * False, and nothing is changed, when this cannot be. */
+bool history_reach_back(struct history *h, zxid_t base, const zxid_t *ends, size_t count);
+/* The log begins behind `base` from now on; what was not applied stays all the same. The list of
+ * epochs forgets those that ended before. */
+void history_purge(struct history *h, zxid_t base);
 /* The next record that is committed and durable; it counts as applied from now on. A reference for
  * the caller. */
 bool history_apply(struct history *h, struct history_record *ret_record);
@@ -59,13 +68,15 @@ static inline const struct history_record *history_at(const struct history *h, u
 }
 static inline uint32_t history_held(const struct history *h) { return h->count - h->applied_count; }
 
-bool history_has(const struct history *h, zxid_t zxid); /* zxid, or what it stands for, is in it */
+/* Whether zxid is known to be in it: what stands before `base` is not, `base` itself is. */
+bool history_has(const struct history *h, zxid_t zxid);
 /* The newest ZAB_EPOCHS_MAX epochs' last records, newest first; returns the count. */
 uint32_t history_epochs(const struct history *h, zxid_t ret_epochs[ZAB_EPOCHS_MAX]);
 /* The last common record of this history and one with these epochs: (E, min(c1, c2)), E the
- * greatest epoch that both have. 0 when they share none. */
+ * greatest epoch that both have; it may stand before `base`. 0 when they share none (or it ended
+ * before `base`). */
 zxid_t history_common(const struct history *h, const zxid_t *epochs, uint32_t count);
-/* The last record of this history whose epoch is less; 0: none. */
+/* The last record of this history whose epoch is less; 0: none, or it stands before `base`. */
 zxid_t history_before_epoch(const struct history *h, uint32_t epoch);
 void history_check(const struct history *h); /* walks all of it: for DCHECK */
 

@@ -6,6 +6,7 @@ void learner_reset(struct learner *l) {
     l->state = LEARNER_NONE;
     l->attachment = 0;
     l->accepted = l->promised = 0;
+    l->lossy = l->room = l->full = false;
     l->blank = l->counted = l->refused = l->foreign = l->uptodate = l->snap_streaming = false;
     l->common = l->last = l->snap_needed = 0;
     l->sent = l->acked = l->commit_sent = l->snap_begun = 0;

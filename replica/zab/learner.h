@@ -44,7 +44,8 @@ struct learner {
     uint64_t attachment; /* FOLLOWERINFO's round */
     uint32_t accepted;   /* the promise that it came with */
     uint32_t promised;   /* what it has promised to this leader: it gets no record beyond */
-    bool blank;
+    bool blank, lossy;
+    bool room, full;       /* its disk, as it has said; one that is full says so at once */
     bool counted, refused; /* its promise: new, or given before; neither: it is out */
     zxid_t common;         /* its last common record with this history; and where its own ends: */
     zxid_t last;

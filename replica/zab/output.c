@@ -75,7 +75,9 @@ static void fill_vote(struct zab *z, const struct zab_out *o) {
                                     .epoch = o->epoch,
                                     .blank = o->blank,
                                     .leader_blank = o->leader_blank,
-                                    .answer = o->answer};
+                                    .answer = o->answer,
+                                    .lossy = o->lossy,
+                                    .leader_full = o->full};
 }
 
 static void fill_message(struct zab *z, const struct zab_out *o) {
@@ -96,6 +98,8 @@ static void fill_message(struct zab *z, const struct zab_out *o) {
     m->round = o->round;
     m->counted = o->counted;
     m->blank = o->blank;
+    m->lossy = o->lossy;
+    m->full = o->full;
     m->mode = o->mode;
     if (o->msg == ZM_FOLLOWERINFO)
         m->observer = z->observer;

@@ -62,24 +62,26 @@ bool quorum_holds(const struct quorum_config *q, const struct quorum_set *set) {
     return held > groups / 2;
 }
 
-bool quorum_holds_with_blanks(const struct quorum_config *q, const struct quorum_set *set,
-                              const struct quorum_set *blank) {
-    struct quorum_set full = {{0}};
-    bool everyone = true, all_blank = true;
+bool quorum_elects(const struct quorum_config *q, const struct quorum_voters *v) {
+    struct quorum_set whole = {{0}};
+    bool everyone = true, newborn = true;
     for (uint32_t i = 0; i < q->count; i++) {
         const struct quorum_server *s = &q->servers[i];
         if (!s->voter || s->weight == 0)
             continue;
-        if (!quorum_has(set, s->id)) {
+        if (!quorum_has(&v->all, s->id)) {
             everyone = false;
-        } else if (!quorum_has(blank, s->id)) {
-            all_blank = false;
-            quorum_add(&full, s->id);
+            continue;
         }
+        bool blank = quorum_has(&v->blank, s->id);
+        bool lossy = quorum_has(&v->lossy, s->id) && !MUTANT(COUNT_LOSSY_VOTERS);
+        newborn &= blank && !lossy;
+        if (!blank && !lossy)
+            quorum_add(&whole, s->id);
     }
     if (MUTANT(COUNT_BLANK_VOTERS))
-        all_blank = true;
-    return quorum_holds(q, everyone || all_blank ? set : &full);
+        newborn = true;
+    return quorum_holds(q, everyone || newborn ? &v->all : &whole);
 }
 
 zxid_t quorum_acked(const struct quorum_config *q, const zxid_t acked[256]) {

@@ -41,11 +41,26 @@ bool quorum_may_lead(const struct quorum_config *q, uint8_t id); /* a voter with
 /* Whether the set holds a quorum. Without groups: more than half of the voters' weight. With
  * groups: more than half of the weight in more than half of the groups that have any weight. */
 bool quorum_holds(const struct quorum_config *q, const struct quorum_set *set);
-/* For elections and promises, where a voter whose history is empty may have lost it (Z12): those of
- * `blank` count only when all of the set are blank (a new ensemble), or when the set has every
- * voter (then nothing that exists anywhere is overlooked). */
-bool quorum_holds_with_blanks(const struct quorum_config *q, const struct quorum_set *set,
-                              const struct quorum_set *blank);
+/* Who votes for one, or promises it something, and what may be missing there. */
+struct quorum_voters {
+    struct quorum_set all;
+    struct quorum_set blank; /* of them, those without any history: new, or all is lost (Z12) */
+    struct quorum_set lossy; /* those that have lost an end of their history, or all of it */
+};
+
+static inline void quorum_voters_add(struct quorum_voters *v, uint8_t id, bool blank, bool lossy) {
+    quorum_add(&v->all, id);
+    if (blank)
+        quorum_add(&v->blank, id);
+    if (lossy)
+        quorum_add(&v->lossy, id);
+}
+
+/* For elections and promises: whether they hold a quorum that overlooks nothing that was committed.
+ * Those that may have lost something count when every voter is there (then nothing that exists
+ * anywhere is overlooked); and the blank ones when all are blank, and none is known to have lost
+ * anything (a new ensemble). */
+bool quorum_elects(const struct quorum_config *q, const struct quorum_voters *v);
 /* The greatest zxid that a quorum has acknowledged; acked[id] is a server's last, 0 for none.
  * Acknowledgements are given in order, so each covers all before it. */
 zxid_t quorum_acked(const struct quorum_config *q, const zxid_t acked[256]);

@@ -13,23 +13,33 @@ void sync_follow_broken(struct zab *z, const char *why) {
 
 static void progress(struct zab *z) { z->progress_ms = z->now_ms; }
 
+/* Something that was applied here, so committed, is not in what this leader begins with. But an
+ * observer keeps no promise: it may have come to a leader that was replaced, and does not know. */
+static void contradicted(struct zab *z, const char *why) {
+    if (z->lead_epoch < z->accepted)
+        sync_follow_broken(z, "the leader was replaced");
+    else
+        zab_fatal(z, why);
+}
+
 /* The history ends where the leader's is the same, durably. */
 static void ready(struct zab *z, zxid_t committed) {
     z->follow_phase = FOLLOW_STREAMING;
     z->history.committed = zab_max(z->history.committed, committed);
     out_send(z, z->leader, ZM_SYNCREADY)->zxid = z->history.last;
+    lossy_synced(z, z->sync_ended);
     progress(z);
 }
 
 /* Z5, R6: what stands behind the last common record is not in the leader's history, so it was never
  * committed and never applied. */
 static void truncate(struct zab *z, const struct zab_msg *m) {
-    if (!history_has(&z->history, m->zxid) || m->zxid >= z->history.last) {
-        sync_follow_broken(z, "told to truncate to what is not in this history");
+    if (m->zxid < z->history.applied) {
+        contradicted(z, "told to truncate what was committed: a foreign or a damaged history");
         return;
     }
-    if (m->zxid < z->history.applied) {
-        zab_fatal(z, "told to truncate what was committed: a foreign or a damaged history");
+    if (!history_has(&z->history, m->zxid) || m->zxid >= z->history.last) {
+        sync_follow_broken(z, "told to truncate to what is not in this history");
         return;
     }
     z->follow_phase = FOLLOW_TRUNCATING;
@@ -42,6 +52,8 @@ static void truncate(struct zab *z, const struct zab_msg *m) {
 /* f.2.1. */
 void sync_follow(struct zab *z, const struct zab_msg *m) {
     progress(z);
+    lossy_forget(z);
+    z->sync_ended = m->ended;
     if (zxid_epoch(m->committed) > z->accepted) {
         sync_follow_broken(z, "a commit of an epoch that was not promised");
     } else if (m->mode == ZAB_SYNC_DIFF && m->zxid == z->history.last) {
@@ -85,8 +97,8 @@ void sync_follow_end(struct zab *z, const struct zab_msg *m) {
         return;
     }
     if (m->zxid < z->history.applied) {
-        zab_fatal(z,
-                  "sent a snapshot from before what was applied: a foreign or a damaged history");
+        contradicted(
+            z, "sent a snapshot from before what was applied: a foreign or a damaged history");
         return;
     }
     progress(z);

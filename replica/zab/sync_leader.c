@@ -10,6 +10,7 @@ static void send_sync(struct zab *z, struct learner *l, enum zab_sync_mode mode,
     o->mode = mode;
     o->zxid = zxid;
     o->committed = z->history.committed;
+    o->ended = z->history.last;
     l->commit_sent = z->history.committed;
     l->sent = zxid;
     l->state = LEARNER_SYNC;
@@ -32,10 +33,11 @@ static void begin_snapshot(struct zab *z, struct learner *l) {
 /* Z12: a blank voter may have acknowledged anything that this leader has, and lost it. With its
  * first record it counts again, so it gets none before one snapshot brings everything that was here
  * when it came. Only where the promises of the others were no quorum, it is needed for that to be
- * committed at all: every voter takes part, or nobody had a history. */
+ * committed at all: every voter takes part, or nobody had a history. One that knows of its loss
+ * does not count by a record, so it gets what there is, too. */
 static void sync_blank(struct zab *z, struct learner *l) {
     bool needed = z->needs_blanks && z->lead_phase != LEAD_BROADCAST;
-    if (!needed && !l->observer && l->snap_needed == 0)
+    if (!needed && !l->observer && !l->lossy && l->snap_needed == 0)
         l->snap_needed = z->history.last;
     if (l->snap_needed == 0 && z->history.applied == 0)
         send_sync(z, l, ZAB_SYNC_DIFF, 0);

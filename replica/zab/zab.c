@@ -99,6 +99,20 @@ void zab_recover_base(struct zab *z, zxid_t begun, zxid_t ended) {
     accept_history(z);
 }
 
+/* What cannot be is not taken: then learners that end there are sent snapshots. */
+void zab_recover_older(struct zab *z, zxid_t base, const zxid_t *ends, size_t count) {
+    CHECK(!z->started);
+    if (!history_reach_back(&z->history, base, ends, count))
+        out_note(z, "the log before the snapshot does not lead up to it", 0, base);
+}
+
+/* A learner that is being sent what is not there any more finds out with the next read, which gives
+ * nothing: log_lacks. */
+void zab_purged(struct zab *z, zxid_t base) {
+    history_purge(&z->history, base);
+    zab_check(z);
+}
+
 bool zab_recover(struct zab *z, enum zab_record_kind kind, zxid_t zxid, zxid_t committed,
                  struct slice payload) {
     CHECK(!z->started);
@@ -157,6 +171,10 @@ void zab_enter(struct zab *z, enum zab_role role, uint8_t leader) {
     z->serving = false;
     z->lead_epoch = 0;
     z->epoch_start = 0;
+    if (role != ZAB_LOOKING)
+        lossy_forget(z);
+    if (role == ZAB_FOLLOWING)
+        z->handovers = 0;
     z->role_ms = z->progress_ms = z->now_ms;
     struct zab_out *o = out_push(z, ZAB_ROLE);
     o->role = role;
@@ -212,7 +230,7 @@ void zab_advance(struct zab *z) {
 static void clock_first(struct zab *z, int64_t mono_ms) {
     z->clocked = true;
     z->now_ms = mono_ms;
-    z->role_ms = z->progress_ms = z->ping_ms = mono_ms;
+    z->role_ms = z->progress_ms = z->ping_ms = z->full_ms = mono_ms;
     z->looking_ms = z->round_ms = z->vote_ms = z->agreed_ms = mono_ms;
     z->heard_due_ms = z->peer_due_ms = mono_ms + z->config.silence_ms;
     for (uint32_t i = 0; i < z->peer_count; i++)
@@ -326,6 +344,8 @@ static void receive_leading(struct zab *z, struct learner *l, const struct zab_m
     } else if (m->type == ZM_ACK && l->state == LEARNER_STREAM) {
         broadcast_ack(z, l, m->zxid);
     } else if (m->type == ZM_PONG) {
+        l->room = !m->full;
+        l->full = m->full;
         broadcast_pong(z, l, m->round);
     } else if (m->type == ZM_APP && l->uptodate && m->payload) {
         struct zab_out *o = out_push(z, ZAB_APP);
@@ -340,7 +360,9 @@ static void receive_leading(struct zab *z, struct learner *l, const struct zab_m
  * times: PING is answered all the same, for it is the leader's. */
 static void receive_following(struct zab *z, const struct zab_msg *m) {
     if (m->type == ZM_PING) {
-        out_send(z, z->leader, ZM_PONG)->round = m->round;
+        struct zab_out *o = out_send(z, z->leader, ZM_PONG);
+        o->round = m->round;
+        o->full = z->full;
         if (z->follow_phase == FOLLOW_STREAMING)
             sync_follow_commit(z, m);
         return;
@@ -399,6 +421,7 @@ void zab_log_synced(struct zab *z, zxid_t zxid) {
         /* f.3.1 and ACK-LD: what is acknowledged is durable here. */
         out_send(z, z->leader, ZM_ACK)->zxid = zxid;
     }
+    lossy_settle(z);
     zab_advance(z);
 }
 
@@ -436,6 +459,11 @@ uint32_t zab_in_flight(const struct zab *z) {
 }
 
 bool zab_blank(const struct zab *z) { return z->history.last == 0; }
+
+bool zab_lossy(const struct zab *z) { return z->lossy; }
+bool zab_has(const struct zab *z, zxid_t zxid) { return history_has(&z->history, zxid); }
+
+zxid_t zab_base(const struct zab *z) { return z->history.base; }
 
 bool zab_learner_info(const struct zab *z, size_t i, struct zab_learner_info *ret_info) {
     if (i >= z->peer_count)

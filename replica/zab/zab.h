@@ -75,6 +75,8 @@ enum zab_output_type {
     ZAB_SNAP_ABANDON, /* learner: the pieces so far are of no use (the leader is gone) */
     ZAB_APP,          /* peer, payload: the server room's message */
     ZAB_NOTE,         /* text, peer, zxid: worth a line of log */
+    ZAB_WHOLE,        /* this server, that was lossy, has all that its leader had when it came,
+                         durably: make durable that it is not lossy any more (no answer) */
     ZAB_FATAL,        /* text: history is damaged or foreign; the process must end (Z11) */
 };
 
@@ -103,6 +105,14 @@ void zab_recover_epoch(struct zab *z, uint32_t accepted_epoch); /* 0: none was s
 /* History begins behind a snapshot: `begun` and `ended` as ZAB_SNAP_END gave them. It counts as
  * committed and applied. */
 void zab_recover_base(struct zab *z, zxid_t begun, zxid_t ended);
+/* This server has lost the end of its log: it may have acknowledged what it does not have. As a
+ * blank one (Z12) it counts in elections and promises only when every voter takes part, until it
+ * has all that its leader had when it came (ZAB_WHOLE). */
+void zab_recover_lossy(struct zab *z);
+/* After zab_recover_base, before any zab_recover: the log reaches back to behind `base`, and can be
+ * read there; `base` is 0 or a record that there was. `ends` are the last zxids of the epochs
+ * between it and the snapshot (excluding the snapshot's own epoch), ascending. */
+void zab_recover_older(struct zab *z, zxid_t base, const zxid_t *ends, size_t count);
 /* A record of the log, in order; `committed` as it was appended with. False when it does not follow
  * the one before: the counter goes up by one, a new epoch begins with counter 0 (R5). Pull the
  * commits after each. In an ensemble of one every record of the log is committed. */
@@ -135,6 +145,18 @@ struct zab_record {
  * not reach back so far (a snapshot is needed). A peer that is gone is ignored. */
 void zab_log_range(struct zab *z, uint8_t peer, zxid_t after, const struct zab_record *records,
                    size_t count);
+
+/* The log begins behind `base` now, a record that was applied: who ends before it needs a snapshot.
+ */
+void zab_purged(struct zab *z, zxid_t base);
+/* The disk is full, or has room again (Z10). In an election, of the servers with the newest history
+ * those with room come first; and as a leader of others this one steps down for one that has
+ * everything and has room. Where no such one is there, it leads. */
+void zab_full(struct zab *z, bool full);
+/* Leading: some disk is full, and those who are up to date and have room are no quorum. What is
+ * proposed now can only fill what the full ones have kept for themselves; and one whose last record
+ * found no room cannot vote. */
+bool zab_lacks_room(const struct zab *z);
 
 /* Snapshots. */
 bool zab_snap_room(const struct zab *z, uint8_t peer); /* another piece may be sent now */
@@ -171,6 +193,11 @@ zxid_t
 zab_committed_zxid(const struct zab *z);     /* known to be committed; may be ahead of the pulled */
 uint32_t zab_in_flight(const struct zab *z); /* proposals whose commit was not pulled */
 bool zab_blank(const struct zab *z);
+bool zab_lossy(const struct zab *z); /* until ZAB_WHOLE */
+/* Whether this record is part of this server's history, or of what its snapshot stands for as far
+ * as that is known: not before zab_base. */
+bool zab_has(const struct zab *z, zxid_t zxid);
+zxid_t zab_base(const struct zab *z); /* the history that is known begins with it */
 
 /* For admin words: what the leader knows of its learners. */
 struct zab_learner_info {

@@ -28,7 +28,8 @@ enum zab_msg_type {
     ZM_LEADERINFO,   /* NEWEPOCH: epoch; round: the FOLLOWERINFO's. What comes before it on the link
                         is   of an earlier attachment */
     ZM_ACKEPOCH,     /* ACK-E: epoch; counted; epochs: the history's newest epochs */
-    ZM_SYNC,         /* mode; zxid: the last common record; committed */
+    ZM_SYNC,         /* mode; zxid: the last common record; committed; ended: where the leader's
+                        history ends now */
     ZM_SNAPCHUNK,    /* bytes */
     ZM_SNAPEND,      /* zxid: where the walk began; ended */
     ZM_SYNCREADY,    /* zxid: the learner's history ends here, durably */
@@ -38,7 +39,7 @@ enum zab_msg_type {
     ZM_INFORM,       /* as ZM_PROPOSAL, committed: to observers */
     ZM_UPTODATE,     /* zxid: committed up to here; serve */
     ZM_PING,         /* round; zxid: committed up to here */
-    ZM_PONG,         /* round */
+    ZM_PONG,         /* round; full. Round 0: only the latter */
     ZM_APP, /* bytes: the server room's; only between a leader and who it brought up to date.
                zxid: what the leader had committed; comes behind that at the learner */
     ZM_TYPE_END
@@ -60,7 +61,9 @@ struct zab_vote {
     uint32_t epoch;     /* FOLLOWING, LEADING: the epoch that is led; 0 while not known */
     bool blank;         /* the sender's own history is empty (Z12) */
     bool leader_blank;
-    bool answer; /* in answer to a vote: needs no answer itself */
+    bool answer;      /* in answer to a vote: needs no answer itself */
+    bool lossy;       /* the sender may have acknowledged what it does not have */
+    bool leader_full; /* the disk of that one has no room (Z10) */
 };
 
 struct zab_msg {
@@ -73,6 +76,8 @@ struct zab_msg {
     bool counted; /* ACKEPOCH: the promise is new, so it may be counted (R7) */
     bool observer;
     bool blank; /* FOLLOWERINFO, ACKEPOCH: the sender's history is empty */
+    bool lossy; /* FOLLOWERINFO, ACKEPOCH: as in a vote */
+    bool full;  /* PONG: the sender's disk has no room */
     enum zab_sync_mode mode;
     enum zab_record_kind kind;
     struct zab_vote vote;

@@ -32,7 +32,8 @@ struct zab_out {
     enum zab_role role; /* of ZAB_ROLE, or of a vote */
     enum zab_sync_mode mode;
     uint8_t peer, leader;
-    bool counted, blank, leader_blank, answer;
+    bool counted, blank, leader_blank, answer, lossy;
+    bool full; /* of a vote: whom it is for; else this server */
     uint32_t epoch;
     zxid_t zxid, committed, ended;
     uint64_t round;
@@ -78,8 +79,13 @@ struct zab {
     int64_t progress_ms; /* the last step towards serving: init_ms counts from here */
 
     struct history history;
-    uint32_t accepted; /* acceptedEpoch, durable */
-    uint32_t saving;   /* ZAB_SAVE_EPOCH is under way; 0: none */
+    uint32_t accepted;  /* acceptedEpoch, durable */
+    bool lossy;         /* it may have acknowledged what it does not have (lossy.c) */
+    zxid_t whole_at;    /* ... until this is durable; 0: not known yet */
+    bool full;          /* its disk has no room (handover.c) */
+    int64_t full_ms;    /* since then */
+    uint32_t handovers; /* how often it left its followers for that, and found nobody to follow */
+    uint32_t saving;    /* ZAB_SAVE_EPOCH is under way; 0: none */
     bool truncating, installing;
     zxid_t truncate_to;
     zxid_t snap_begun, snap_ended;
@@ -90,7 +96,7 @@ struct zab {
     uint8_t candidate; /* my vote; 0 with no_candidate */
     bool no_candidate;
     zxid_t candidate_zxid;
-    bool candidate_blank;
+    bool candidate_blank, candidate_full;
     bool agreed;
     int64_t agreed_ms, round_ms, vote_ms, looking_ms;
     bool electable; /* those who are connected could elect this server */
@@ -119,9 +125,9 @@ struct zab {
     /* FOLLOWING, OBSERVING */
     enum follow_phase follow_phase;
     uint64_t attachment;
-    uint32_t promise;    /* the epoch that the leader wants promised; 0: none */
-    bool promise_is_new; /* it was not promised to anybody when the leader asked */
-    zxid_t sync_committed;
+    uint32_t promise;                  /* the epoch that the leader wants promised; 0: none */
+    bool promise_is_new;               /* it was not promised to anybody when the leader asked */
+    zxid_t sync_committed, sync_ended; /* what the leader said when it began */
     bool uptodate;
     zxid_t uptodate_zxid;
     uint32_t uptodate_epoch; /* the leader's then: it may go on to the next before this is served */
@@ -163,6 +169,7 @@ void election_vote(struct zab *z, struct learner *l, const struct zab_vote *v);
 void election_peer_up(struct zab *z, struct learner *l);
 void election_peer_lost(struct zab *z, struct learner *l);
 void election_clock(struct zab *z);
+void election_full(struct zab *z); /* this server's disk has become full, or has room again */
 int64_t election_deadline(const struct zab *z);
 void election_tell(struct zab *z, struct learner *l, bool answer);
 
@@ -213,10 +220,26 @@ int64_t broadcast_deadline(const struct zab *z);
 bool broadcast_settle(struct zab *z); /* something was queued */
 void broadcast_pulled(struct zab *z); /* a commit was */
 
+/* lossy.c */
+void lossy_forget(struct zab *z);               /* a new synchronisation, or a new role */
+void lossy_synced(struct zab *z, zxid_t ended); /* its log is the leader's as far as it goes */
+void lossy_settle(struct zab *z);               /* more is durable, or committed */
+
+/* handover.c */
+void handover_tell(struct zab *z);        /* the leader: whether this server's disk is full */
+bool handover_settle(struct zab *z);      /* this server leads no longer */
+bool handover_waits(const struct zab *z); /* for what is in flight: no proposals meanwhile */
+
 /* zab_check.c */
 void zab_check(struct zab *z);
 
 static inline zxid_t zab_min(zxid_t a, zxid_t b) { return a < b ? a : b; }
 static inline zxid_t zab_max(zxid_t a, zxid_t b) { return a > b ? a : b; }
+
+/* An observer's records are committed, and so is all that a snapshot's walk saw: an epoch before
+ * that is led by nobody any more. */
+static inline uint32_t zab_observed_epoch(const struct zab *z) {
+    return zxid_epoch(zab_max(z->history.last, z->history.committed));
+}
 
 #endif

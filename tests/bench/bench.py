@@ -1,9 +1,11 @@
 """Ours beside Apache's server, in turn, in one run: operations per second, p50, p99, and ratios of the medians of
 the rounds. Both keep their data on the same disk; both sync before they answer.
 
-Usage: bench.py [--quick] [--pin] [--dir DIR] [--only NAME] [server] [mount] [start] [ensemble] [failover]
-server, mount and start compare one replica with Apache's standalone server, ensemble and failover three with three.
---pin puts the servers and zkfs on CPU 0 and the clients on CPU 1; without it the kernel schedules freely."""
+Usage: bench.py [--quick] [--pin] [--dir DIR] [--only NAME] [server] [mount] [start] [snapshot] [ensemble] [failover]
+server, mount, start and snapshot compare one replica with Apache's standalone server, ensemble and failover three
+with three. snapshot is about a million znodes: starts, memory, and writes while a snapshot is taken.
+--pin puts the servers and zkfs on CPU 0 and the clients on CPU 1; without it the kernel schedules freely.
+--first puts all of these before what else the machine does (SCHED_RR): of use where it is not idle."""
 
 import argparse
 import os
@@ -18,6 +20,7 @@ sys.path.insert(0, os.path.join(os.environ["ZKFS_SRC"], "tests", "compat"))
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import ensembles  # noqa: E402  pylint: disable=wrong-import-position
 import server  # noqa: E402  pylint: disable=wrong-import-position
+import snapshots  # noqa: E402  pylint: disable=wrong-import-position
 import wire  # noqa: E402  pylint: disable=wrong-import-position
 
 BUILD = os.environ["ZKFS_BUILD"]
@@ -30,9 +33,11 @@ FILE_NAMES = {"read": "open+read+close", "stat": "stat", "write": "open+write+cl
 
 class Options:
     pin = False
+    first = False
 
 
 def pinned(cpu, command):
+    command = ["chrt", "-r", "1"] + command if Options.first else command
     return ["taskset", "-c", str(cpu)] + command if Options.pin else command
 
 
@@ -202,6 +207,25 @@ def bench_start(folder, rounds, txns):
         srv.stop()
 
 
+class ApacheLarge(Apache):
+    """With the heap that its own zkServer.sh gives it: a million znodes do not fit the 512 MiB of the other parts."""
+
+    def command(self):
+        return ["-Xmx1000m" if word == "-Xmx512m" else word for word in super().command()]
+
+
+def bench_snapshot(folder, only, quick):
+    servers = [cls(os.path.join(folder, "snapshot"), port) for cls, port in ((Ours, 23751), (ApacheLarge, 23752))
+               if only in (None, cls.name)]
+    paced = os.path.join(BUILD, "tests/bench/bench_paced")
+    try:
+        snapshots.run(folder, servers, pinned(1, [paced]), 100000 if quick else 1000000, VALUE_BYTES, 2 if quick else 5,
+                      30 if quick else 90)
+    finally:
+        for srv in servers:
+            srv.stop()
+
+
 def bench_ensembles(folder, parts, only, rounds, ms):
     """Three with three."""
     running = []
@@ -228,7 +252,8 @@ def header(folder):
     print(f"load average before: {load_1min:.1f}" + ("" if load_1min < 0.5 else
           " - NOT IDLE: who waits for the disk waits for a time slice (4 ms) besides; repeat this on an idle machine"))
     print("pinning: " + ("servers and zkfs on CPU 0, clients on CPU 1" if Options.pin
-                         else "none, the kernel schedules freely"))
+                         else "none, the kernel schedules freely")
+          + ("; SCHED_RR" if Options.first else ""))
     print(f"values of {VALUE_BYTES} bytes; Apache's forceSync is its default (yes); medians of interleaved rounds; "
           "ratio > 1: ours is better")
 
@@ -237,13 +262,14 @@ def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     options.add_argument("--quick", action="store_true")
     options.add_argument("--pin", action="store_true")
+    options.add_argument("--first", action="store_true")
     options.add_argument("--dir", help="where the servers keep their data (a folder on the disk to measure)")
-    options.add_argument("--only", choices=("ours", "apache"), help="of ensembles: only these")
-    options.add_argument("parts", nargs="*", metavar="server|mount|start|ensemble|failover")
+    options.add_argument("--only", choices=("ours", "apache"), help="of snapshot and ensembles: only these")
+    options.add_argument("parts", nargs="*", metavar="server|mount|start|snapshot|ensemble|failover")
     options = options.parse_args()
-    Options.pin = options.pin
+    Options.pin, Options.first = options.pin, options.first
     rounds, ms, txns = (2, 300, 100000) if options.quick else (5, 1000, 1000000)
-    parts = options.parts or ["server", "mount", "start", "ensemble", "failover"]
+    parts = options.parts or ["server", "mount", "start", "snapshot", "ensemble", "failover"]
     folder = tempfile.mkdtemp(prefix="bench.", dir=options.dir)
     servers = []
     try:
@@ -260,6 +286,8 @@ def main():
             srv.stop()
         if "start" in parts:
             bench_start(folder, rounds, txns)
+        if "snapshot" in parts:
+            bench_snapshot(folder, options.only, options.quick)
         if "ensemble" in parts or "failover" in parts:
             bench_ensembles(folder, parts, options.only, rounds, ms)
     finally:

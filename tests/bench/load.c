@@ -8,40 +8,31 @@
  * count as one). All but create use one znode per client, PARENT/k0 and on; create makes
  * PARENT/cCLIENT-0 and on. Clients are spread over the ports. With COUNT it ends after that many
  * operations (and MILLISECONDS is a limit only). */
-#include "common/buf.h"
-#include "common/cursor.h"
 #include "common/proto.h"
+#include "tests/bench/conn.h"
 #include "tests/bench/sample.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #define CLIENTS_MAX 1024
 #define DEPTH_MAX 256
-#define IN_BYTES 65536
 #define PORTS_MAX 16
 
 enum what { GET, SET, CREATE, MIXED, SYNCGET };
 static const char *const what_names[] = {"get", "set", "create", "mixed", "syncget"};
 
-struct conn {
-    int fd;
+struct client {
+    struct conn conn;
     int number;
-    int32_t xid;                /* of the request sent last */
     int32_t answered;           /* xid of the reply read last */
     int32_t ready;              /* xid before those that are measured */
     uint32_t made;              /* operations */
     int64_t sent_ns[DEPTH_MAX]; /* by xid modulo DEPTH_MAX */
-    struct buf out;
-    uint8_t in[IN_BYTES];
-    size_t in_len;
 };
 
 struct load {
@@ -54,203 +45,77 @@ struct load {
     uint8_t *value;
     size_t value_bytes;
     struct sample sample;
-    struct conn *conns;
+    struct client *all;
 };
 
-static void die(const char *what) {
-    fprintf(stderr, "bench_load: %s: %s\n", what, strerror(errno));
-    exit(1);
+/* Notes when the request that was made last is sent. */
+static void stamp(struct client *c) {
+    c->sent_ns[(uint32_t)c->conn.xid % DEPTH_MAX] = sample_now_ns();
 }
 
-static struct slice text(const char *s) {
-    return (struct slice){.p = (const uint8_t *)s, .len = (int32_t)strlen(s)};
-}
-
-/* world:anyone with all permissions, as it stands on the wire. */
-static struct jvec open_acl(void) {
-    static const uint8_t item[] = "\0\0\0\x1f\0\0\0\x05world\0\0\0\x06"
-                                  "anyone";
-    return (struct jvec){.count = 1, .items = {.p = item, .len = sizeof item - 1}};
-}
-
-/* Begins a frame and returns where its length stands. */
-static size_t frame_begin(struct conn *c, int32_t op) {
-    size_t at = c->out.len;
-    buf_put_u32be(&c->out, 0);
-    struct proto_request_header h = {.xid = ++c->xid, .type = op};
-    proto_encode(&c->out, PROTO_request_header, &h);
-    return at;
-}
-
-static void frame_end(struct conn *c, size_t at) {
-    buf_patch_u32be(&c->out, at, (uint32_t)(c->out.len - at - 4));
-    c->sent_ns[(uint32_t)c->xid % DEPTH_MAX] = sample_now_ns();
-}
-
-static void put_create(struct load *l, struct conn *c, const char *path, size_t value_bytes) {
-    size_t at = frame_begin(c, OP_CREATE);
-    struct proto_create_request r = {.path = text(path),
-                                     .data = {.p = l->value, .len = (int32_t)value_bytes},
-                                     .acl = open_acl()};
-    proto_encode(&c->out, PROTO_create_request, &r);
-    frame_end(c, at);
-}
-
-static void put_request(struct load *l, struct conn *c) {
+static void put_request(struct load *l, struct client *c) {
     char path[256];
     snprintf(path, sizeof path, "%s/k%d", l->parent, c->number);
+    struct slice value = {.p = l->value, .len = (int32_t)l->value_bytes};
     uint32_t made = c->made++;
     if (l->what == SYNCGET) {
-        size_t at = frame_begin(c, OP_SYNC);
-        struct proto_path_request r = {.path = text(path)};
-        proto_encode(&c->out, PROTO_path_request, &r);
-        frame_end(c, at);
+        size_t at = conn_begin(&c->conn, OP_SYNC);
+        struct proto_path_request r = {.path = {(const uint8_t *)path, (int32_t)strlen(path)}};
+        proto_encode(&c->conn.out, PROTO_path_request, &r);
+        conn_end(&c->conn, at);
+        stamp(c);
     }
     if (l->what == CREATE) {
         snprintf(path, sizeof path, "%s/c%d-%u", l->parent, c->number, made);
-        put_create(l, c, path, l->value_bytes);
+        conn_put_create(&c->conn, path, value);
     } else if (l->what == SET || (l->what == MIXED && made % 10 == 9)) {
-        size_t at = frame_begin(c, OP_SET_DATA);
-        struct proto_set_data_request r = {.path = text(path),
-                                           .data = {.p = l->value, .len = (int32_t)l->value_bytes},
-                                           .version = -1};
-        proto_encode(&c->out, PROTO_set_data_request, &r);
-        frame_end(c, at);
+        conn_put_set(&c->conn, path, value);
     } else {
-        size_t at = frame_begin(c, OP_GET_DATA);
-        struct proto_path_watch_request r = {.path = text(path)};
-        proto_encode(&c->out, PROTO_path_watch_request, &r);
-        frame_end(c, at);
+        conn_put_get(&c->conn, path);
     }
+    stamp(c);
     l->sent++;
 }
 
-/* Sends what stands in `out`; what the socket does not take stays. */
-static void flush(struct conn *c) {
-    while (c->out.len > 0) {
-        ssize_t n = send(c->fd, c->out.data, c->out.len, MSG_NOSIGNAL);
-        if (n < 0 && (errno == EAGAIN || errno == EINTR))
-            return;
-        if (n < 0)
-            die("send");
-        buf_consume(&c->out, (size_t)n);
-    }
-}
-
-/* Reads what is there. */
-static void fill(struct conn *c) {
-    ssize_t n = recv(c->fd, c->in + c->in_len, sizeof c->in - c->in_len, 0);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR))
-        return;
-    if (n == 0)
-        errno = ECONNRESET;
-    if (n <= 0)
-        die("recv");
-    c->in_len += (size_t)n;
-}
-
-/* Takes one whole frame from the front, or returns false. */
-static bool next_frame(struct conn *c, struct cursor *ret_body, size_t *ret_bytes) {
-    if (c->in_len < 4)
-        return false;
-    struct cursor head;
-    cursor_init(&head, c->in, 4);
-    size_t n = cursor_u32be(&head);
-    if (n > sizeof c->in - 4) {
-        errno = EMSGSIZE;
-        die("frame");
-    }
-    if (c->in_len < 4 + n)
-        return false;
-    cursor_init(ret_body, c->in + 4, n);
-    *ret_bytes = 4 + n;
-    return true;
-}
-
-static void drop(struct conn *c, size_t bytes) {
-    memmove(c->in, c->in + bytes, c->in_len - bytes);
-    c->in_len -= bytes;
-}
-
-/* Waits for one frame and returns the error of its reply header (connect responses have none: 0).
- */
-static int32_t wait_reply(struct conn *c, bool header) {
-    struct cursor body;
-    size_t bytes;
-    while (!next_frame(c, &body, &bytes)) {
-        fill(c);
-        usleep(100);
-    }
-    struct proto_reply_header h = {0};
-    if (header && !proto_decode(&body, PROTO_reply_header, &h))
-        h.err = -5;
-    drop(c, bytes);
-    return h.err;
-}
-
-static void connect_one(struct load *l, struct conn *c, int number) {
-    *c = (struct conn){.number = number};
-    c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct sockaddr_in to = {.sin_family = AF_INET,
-                             .sin_port = htons((uint16_t)l->ports[number % l->port_count])};
-    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (c->fd < 0 || connect(c->fd, (struct sockaddr *)&to, sizeof to) != 0)
-        die("connect");
-    setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
-    static const uint8_t zeros[PASSWD_BYTES];
-    buf_init(&c->out, 0);
-    buf_put_u32be(&c->out, 0);
-    struct proto_connect_request r = {
-        .timeout_ms = 40000, .passwd = {.p = zeros, .len = PASSWD_BYTES}, .has_read_only = true};
-    proto_encode(&c->out, PROTO_connect_request, &r);
-    buf_patch_u32be(&c->out, 0, (uint32_t)(c->out.len - 4));
-    flush(c);
-    wait_reply(c, false);
+static void connect_one(struct load *l, struct client *c, int number) {
     char path[256];
+    *c = (struct client){.number = number};
+    conn_open(&c->conn, l->ports[number % l->port_count]);
     if (number == 0) {
-        put_create(l, c, l->parent, 0);
-        flush(c);
-        wait_reply(c, true);
+        conn_put_create(&c->conn, l->parent, (struct slice){.p = l->value, .len = 0});
+        conn_flush(&c->conn);
+        conn_wait(&c->conn);
     }
     if (l->what != CREATE) {
         snprintf(path, sizeof path, "%s/k%d", l->parent, number);
-        put_create(l, c, path, l->value_bytes);
-        flush(c);
-        wait_reply(c, true);
+        conn_put_create(&c->conn, path,
+                        (struct slice){.p = l->value, .len = (int32_t)l->value_bytes});
+        conn_flush(&c->conn);
+        conn_wait(&c->conn);
     }
-    c->answered = c->ready = c->xid;
+    c->answered = c->ready = c->conn.xid;
 }
 
 /* Takes the replies that are there; returns how many operations they end. */
-static int take_replies(struct load *l, struct conn *c) {
+static int take_replies(struct load *l, struct client *c) {
     struct cursor body;
     size_t bytes, done = 0;
     int n = 0;
-    size_t whole = c->in_len;
     int64_t now = sample_now_ns();
-    while (done < whole) {
-        if (whole - done < 4)
-            break;
-        struct cursor head;
-        cursor_init(&head, c->in + done, whole - done);
-        bytes = cursor_u32be(&head);
-        if (cursor_left(&head) < bytes)
-            break;
-        cursor_init(&body, c->in + done + 4, bytes);
+    for (; conn_frame(&c->conn, done, &body, &bytes); done += bytes) {
         struct proto_reply_header h;
         if (!proto_decode(&body, PROTO_reply_header, &h) || h.xid != c->answered + 1) {
             errno = EPROTO;
-            die("reply");
+            conn_die("reply");
         }
         c->answered = h.xid;
         l->errors += h.err != 0;
-        done += 4 + bytes;
         if (l->what == SYNCGET && (h.xid - c->ready) % 2 == 1)
             continue; /* the sync alone */
         sample_add(&l->sample, now - c->sent_ns[(uint32_t)h.xid % DEPTH_MAX]);
         n++;
     }
-    drop(c, done);
+    conn_drop(&c->conn, done);
     return n;
 }
 
@@ -261,30 +126,30 @@ static bool over(const struct load *l) {
 static void run(struct load *l) {
     int ep = epoll_create1(EPOLL_CLOEXEC);
     if (ep < 0)
-        die("epoll_create1");
+        conn_die("epoll_create1");
     int flying = 0;
     for (int i = 0; i < l->clients; i++) {
-        struct conn *c = &l->conns[i];
+        struct client *c = &l->all[i];
         struct epoll_event ev = {.events = EPOLLIN, .data.ptr = c};
-        if (epoll_ctl(ep, EPOLL_CTL_ADD, c->fd, &ev) != 0)
-            die("epoll_ctl");
+        if (epoll_ctl(ep, EPOLL_CTL_ADD, c->conn.fd, &ev) != 0)
+            conn_die("epoll_ctl");
         for (int k = 0; k < l->depth; k++, flying++)
             put_request(l, c);
-        flush(c);
+        conn_flush(&c->conn);
     }
     while (flying > 0) {
         struct epoll_event evs[64];
         int n = epoll_wait(ep, evs, 64, 20000);
         if (n <= 0 && errno != EINTR)
-            die("no reply within 20 s");
+            conn_die("no reply within 20 s");
         for (int i = 0; i < n; i++) {
-            struct conn *c = evs[i].data.ptr;
-            fill(c);
+            struct client *c = evs[i].data.ptr;
+            conn_fill(&c->conn);
             int got = take_replies(l, c);
             flying -= got;
             for (; got > 0 && !over(l); got--, flying++)
                 put_request(l, c);
-            flush(c);
+            conn_flush(&c->conn);
         }
     }
     close(ep);
@@ -292,15 +157,9 @@ static void run(struct load *l) {
 
 /* Ends every session, so that none of them expires while something else is measured. */
 static void close_all(struct load *l) {
-    for (int i = 0; i < l->clients; i++) {
-        struct conn *c = &l->conns[i];
-        frame_end(c, frame_begin(c, OP_CLOSE_SESSION));
-        flush(c);
-        wait_reply(c, true);
-        close(c->fd);
-        buf_close(&c->out);
-    }
-    free(l->conns);
+    for (int i = 0; i < l->clients; i++)
+        conn_close(&l->all[i].conn);
+    free(l->all);
     free(l->value);
 }
 
@@ -339,12 +198,12 @@ int main(int argc, char **argv) {
         return 2;
     }
     l.value = malloc(l.value_bytes + 1);
-    l.conns = calloc((size_t)l.clients, sizeof *l.conns);
-    if (l.value == NULL || l.conns == NULL)
-        die("memory");
+    l.all = calloc((size_t)l.clients, sizeof *l.all);
+    if (l.value == NULL || l.all == NULL)
+        conn_die("memory");
     memset(l.value, 'v', l.value_bytes);
     for (int i = 0; i < l.clients; i++)
-        connect_one(&l, &l.conns[i], i);
+        connect_one(&l, &l.all[i], i);
     l.sent = 0;
     int64_t begun = sample_now_ns();
     l.end_ns = begun + sample_number(argv[5]) * 1000000;

@@ -19,7 +19,8 @@ import zxids
 from wire import Session
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-PORTS = {"apache": 23701, "ours": 23711}
+SHIFT = int(os.environ.get("ZKFS_PORT_SHIFT", "0"))
+PORTS = {"apache": 23701 + SHIFT, "ours": 23711 + SHIFT}
 PART_SECONDS = 120
 
 
@@ -40,6 +41,8 @@ PARTS = {
     "cli": python("cli.py"),
     "words": python("words.py"),
     "restart": None,
+    "staying": python("raw_staying.py"),
+    "extended": python("raw_extended.py"),
 }
 DUMP = python("dump.py")
 

@@ -52,7 +52,7 @@ class Script:
         """The reply record of an operation, as text."""
         if op in ("create", "sync"):
             return repr(r.string())
-        if op == "create2":
+        if op in ("create2", "createContainer", "createTTL"):
             return repr(r.string()) + self.stat(r.stat())
         if op in ("exists", "setData", "setACL"):
             return self.stat(r.stat())
@@ -60,7 +60,7 @@ class Script:
             return repr(r.blob()) + self.stat(r.stat())
         if op == "getACL":
             return repr(r.acls()) + self.stat(r.stat())
-        if op == "getChildren":
+        if op in ("getChildren", "getEphemerals"):
             return repr(sorted(r.strings()))
         if op == "getChildren2":
             return repr(sorted(r.strings())) + self.stat(r.stat())

@@ -14,7 +14,9 @@ clientPortAddress=127.0.0.1
 maxClientCnxns=100
 admin.enableServer=false
 4lw.commands.whitelist=*
+extendedTypesEnabled=true
 """
+CONTAINER_CHECK_MS = 200
 START_SECONDS = 60
 
 
@@ -118,12 +120,18 @@ class Apache(Server):
     name = "apache"
 
     def command(self):
-        return ["java", "-Xmx512m", "-cp", "/etc/zookeeper/conf:/usr/share/java/*",
+        # No key of zoo.cfg: it has no "zookeeper." in front.
+        return ["java", "-Xmx512m", f"-Dznode.container.checkIntervalMs={CONTAINER_CHECK_MS}", "-cp", "/etc/zookeeper/conf:/usr/share/java/*",
                 "org.apache.zookeeper.server.quorum.QuorumPeerMain", self.config]
 
 
 class Ours(Server):
     name = "ours"
+
+    def __init__(self, folder, port):
+        super().__init__(folder, port)
+        with open(self.config, "a", encoding="utf-8") as f:
+            f.write(f"znode.container.checkIntervalMs={CONTAINER_CHECK_MS}\n")
 
     def command(self):
         return [os.path.join(os.environ["ZKFS_BUILD"], "replica/zkreplica"), self.config]

@@ -6,7 +6,9 @@ import time
 
 OPS = {"create": 1, "delete": 2, "exists": 3, "getData": 4, "setData": 5, "getACL": 6, "setACL": 7,
        "getChildren": 8, "sync": 9, "ping": 11, "getChildren2": 12, "check": 13, "multi": 14,
-       "create2": 15, "auth": 100, "setWatches": 101, "close": -11}
+       "create2": 15, "checkWatches": 17, "removeWatches": 18, "createContainer": 19, "createTTL": 21,
+       "auth": 100, "setWatches": 101, "getEphemerals": 103,
+       "setWatches2": 105, "addWatch": 106, "close": -11}
 WORLD = [(31, "world", "anyone")]
 AUTH = [(31, "auth", "")]
 
@@ -65,6 +67,15 @@ def set_acl(path, acl, version=-1):
 
 def set_watches(zxid, data=(), exist=(), child=()):
     return i64(zxid) + strings(list(data)) + strings(list(exist)) + strings(list(child))
+
+
+def set_watches2(zxid, persistent=(), recursive=(), data=(), exist=(), child=()):
+    return set_watches(zxid, data, exist, child) + strings(list(persistent)) + strings(list(recursive))
+
+
+def typed(path, kind):
+    """addWatch with its mode, checkWatches and removeWatches with their type."""
+    return blob(path) + i32(kind)
 
 
 def auth(scheme, secret):

@@ -90,6 +90,8 @@ static void on_update(struct world *w, const struct client_update *u) {
     case CU_WATCH:
         touch(u->bytes);
         break;
+    case CU_GAP:
+        break;
     case CU_STATE:
         CHECK(u->state <= CLIENT_CLOSED);
         break;
@@ -172,12 +174,16 @@ static void request(struct world *w, struct cursor *c) {
     if (w->next_token == TOKENS)
         return;
     int32_t opcode = opcodes[choice % 8];
+    if (opcode == OP_PING && (choice & 32))
+        opcode = choice & 64 ? OP_ADD_WATCH : OP_REMOVE_WATCHES;
     struct buf b = BUF_INIT;
     jute_write_slice(&b, path);
     if (opcode == OP_SET_DATA)
         jute_write_slice(&b, SLICE_NULL);
     if (opcode == OP_SET_DATA || opcode == OP_DELETE)
         jute_write_int(&b, -1);
+    else if (opcode == OP_ADD_WATCH || opcode == OP_REMOVE_WATCHES)
+        jute_write_int(&b, (choice >> 3 & 3) + (choice >> 7));
     else if (opcode != OP_SYNC)
         jute_write_bool(&b, choice & 8);
     uint64_t token = w->next_token++;

@@ -104,6 +104,8 @@ static void any_message(struct world *w, uint8_t peer, struct cursor *c) {
                         .counted = flags & 1,
                         .observer = flags & 2,
                         .blank = flags & 4,
+                        .lossy = flags & 8,
+                        .full = flags & 128,
                         .round = cursor_u8(c)};
     m.committed = m.type == ZM_SYNC ? zxid_of(w, peer, c) : 0;
     m.ended = m.zxid + flags;
@@ -117,7 +119,9 @@ static void any_message(struct world *w, uint8_t peer, struct cursor *c) {
                                    m.epoch,
                                    flags & 16,
                                    flags & 32,
-                                   flags & 64};
+                                   flags & 64,
+                                   flags & 128,
+                                   flags & 8};
     m.epoch_count = m.type == ZM_ACKEPOCH ? flags % 3 : 0;
     for (uint32_t i = 0; i < m.epoch_count; i++)
         m.epochs[i] = zxid_of(w, peer, c);
@@ -149,6 +153,11 @@ static void any_app(struct world *w, uint8_t peer, struct cursor *c) {
                         .touches = &touch,
                         .touch_count = 1};
     m.body = fuzz_piece(c);
+    m.zxid = zxid_of(w, peer, c);
+    m.zxid = m.zxid > 0 ? m.zxid : 1;
+    m.has_digest = m.type == APP_QUARANTINE || cursor_u8(c) & 1;
+    m.digest = cursor_u8(c);
+    m.distrust = m.digest & 1;
     struct zab_msg app = {.type = ZM_APP, .zxid = zxid_of(w, peer, c), .payload = app_encode(&m)};
     world_peer_zab(w, peer, &app);
     blob_unref(app.payload);
@@ -191,6 +200,7 @@ static void answer_as_leader(struct world *w, uint8_t peer, const struct zab_msg
         if (a.mode == ZAB_SYNC_TRUNC)
             a.zxid = zxid_of(w, peer, c);
         p->last = a.zxid;
+        a.ended = a.zxid + cursor_u8(c);
         world_peer_zab(w, peer, &a);
         if (a.mode == ZAB_SYNC_SNAP)
             send_snapshot(w, peer, c);
@@ -253,7 +263,7 @@ static void answer(struct world *w, uint8_t peer, struct cursor *c) {
     struct peer_message m;
     if (!world_peer_take(w, peer, &m))
         return;
-    switch (m.is_hello ? 0 : m.zab.type) {
+    switch (m.is_hello || m.is_repair ? 0 : m.zab.type) {
     case ZM_VOTE:
         answer_vote(w, peer, &m.zab, c);
         break;

@@ -30,6 +30,22 @@ static void check_zab(const struct zab_msg *m) {
     touch(blob_slice(m->payload));
 }
 
+static void check_repair(const struct repair_msg *m) {
+    CHECK(m->type >= REPAIR_ASK);
+    CHECK(m->type < REPAIR_TYPE_END);
+    CHECK(m->after >= 0);
+    CHECK(m->begun >= 0);
+    CHECK((m->type == REPAIR_RECORDS) == (m->record_count > 0));
+    zxid_t last = m->after;
+    for (size_t i = 0; i < m->record_count; i++) {
+        CHECK(m->records[i].zxid > last);
+        CHECK(m->records[i].zxid <= m->until);
+        last = m->records[i].zxid;
+        touch(m->records[i].payload);
+    }
+    touch(m->bytes);
+}
+
 /* What was accepted has one form, which is the one that came. */
 static void one_message(struct slice bytes) {
     struct peer_message m;
@@ -38,6 +54,9 @@ static void one_message(struct slice bytes) {
     struct buf again = BUF_INIT;
     if (m.is_hello) {
         peer_hello_encode(&again, &m.hello);
+    } else if (m.is_repair) {
+        check_repair(&m.repair);
+        peer_repair_encode(&again, &m.repair);
     } else {
         check_zab(&m.zab);
         peer_zab_encode(&again, &m.zab);

@@ -32,15 +32,18 @@ static struct blob *acl_of(struct cursor *c) {
 
 /* Appends a record that may stand alone or in a multi, and returns its opcode. */
 static int32_t put_write(struct buf *b, struct cursor *c) {
-    static const int32_t opcodes[] = {OP_CREATE, OP_CREATE2, OP_DELETE, OP_SET_DATA, OP_CHECK};
-    int32_t opcode = opcodes[cursor_u8(c) % 5];
+    static const int32_t opcodes[] = {OP_CREATE,   OP_CREATE2, OP_DELETE,           OP_SET_DATA,
+                                      OP_SET_DATA, OP_CHECK,   OP_CREATE_CONTAINER, OP_CREATE_TTL};
+    int32_t opcode = opcodes[cursor_u8(c) % 8];
     struct slice path = path_of(c);
     jute_write_slice(b, path);
-    if (opcode == OP_CREATE || opcode == OP_CREATE2) {
+    if (opcode != OP_DELETE && opcode != OP_SET_DATA && opcode != OP_CHECK) {
         struct blob *acl = acl_of(c);
         jute_write_slice(b, data_of(c));
         jute_write_jvec(b, acl_view(acl));
-        jute_write_int(b, cursor_u8(c) % 5);
+        jute_write_int(b, cursor_u8(c) % 7);
+        if (opcode == OP_CREATE_TTL)
+            jute_write_long(b, cursor_u8(c) * 10);
         blob_unref(acl);
         return opcode;
     }
@@ -83,6 +86,12 @@ static void read_request(struct world *w, int client, struct cursor *c) {
         jute_write_slice(&b, path_of(c));
     if (choice % 10 <= 3)
         jute_write_bool(&b, choice & 0x80);
+    if (opcode == OP_WHO_AM_I && choice >= 128) {
+        static const int32_t types[] = {OP_ADD_WATCH, OP_REMOVE_WATCHES, OP_CHECK_WATCHES};
+        opcode = types[choice % 3];
+        jute_write_slice(&b, path_of(c));
+        jute_write_int(&b, (choice >> 2) % 7);
+    }
     world_request(w, client, opcode, (struct slice){b.data, (int32_t)b.len});
     buf_close(&b);
 }
@@ -105,14 +114,17 @@ static void acl_request(struct world *w, int client, struct cursor *c) {
 
 static void set_watches(struct world *w, int client, struct cursor *c) {
     struct buf b = BUF_INIT;
-    jute_write_long(&b, cursor_u8(c));
-    for (int kind = 0; kind < 3; kind++) {
+    uint8_t since = cursor_u8(c);
+    bool stays = since & 0x80;
+    jute_write_long(&b, since & 0x7f);
+    for (int kind = 0; kind < (stays ? 5 : 3); kind++) {
         int n = cursor_u8(c) % 4;
         jute_write_int(&b, n);
         while (n-- > 0)
             jute_write_slice(&b, path_of(c));
     }
-    world_request(w, client, OP_SET_WATCHES, (struct slice){b.data, (int32_t)b.len});
+    world_request(w, client, stays ? OP_SET_WATCHES2 : OP_SET_WATCHES,
+                  (struct slice){b.data, (int32_t)b.len});
     buf_close(&b);
 }
 

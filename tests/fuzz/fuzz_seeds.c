@@ -9,6 +9,7 @@
 #include "replica/proto/peer_codec.h"
 #include "replica/proto/snap_codec.h"
 #include "replica/proto/txn_codec.h"
+#include "tests/unit/offline/apache_make.h"
 
 #include <err.h>
 #include <stdio.h>
@@ -272,11 +273,37 @@ static void app_seed(const struct app_msg *m) {
     buf_close(&b);
 }
 
+static void repair_seeds(void) {
+    const struct log_record records[] = {
+        {LOG_TXN, zxid_make(3, 5), zxid_make(3, 2), {(const uint8_t *)"payload", 7}},
+        {LOG_EPOCH, zxid_make(4, 0), 0, {NULL, 0}},
+    };
+    for (int type = REPAIR_ASK; type < REPAIR_TYPE_END; type++) {
+        struct buf b = BUF_INIT;
+        struct repair_msg m = {.type = (enum repair_type)type,
+                               .after = zxid_make(3, 4),
+                               .until = zxid_make(4, 1),
+                               .reason = REPAIR_PURGED,
+                               .begun = zxid_make(2, 1),
+                               .ended = zxid_make(2, 9),
+                               .offset = 64,
+                               .size_bytes = 5000,
+                               .bytes = {(const uint8_t *)"piece", 5},
+                               .records = records,
+                               .record_count = 2};
+        buf_put_u8(&b, 0);
+        peer_repair_encode(&b, &m);
+        emit_cut("peer", &b, 1);
+        buf_close(&b);
+    }
+}
+
 static void peer_seeds(void) {
+    repair_seeds();
     struct buf b = BUF_INIT;
     struct blob *payload = blob_new("payload", 7);
     buf_put_u8(&b, 0);
-    peer_hello_encode(&b, &(struct peer_hello){1, 2, 3, 4, 5});
+    peer_hello_encode(&b, &(struct peer_hello){1, 2, 3, 4, 5, true});
     emit_cut("peer", &b, 1);
     for (int type = ZM_VOTE; type < ZM_TYPE_END; type++) {
         struct zab_msg m = {.type = (enum zab_msg_type)type,
@@ -302,7 +329,8 @@ static void peer_seeds(void) {
     static const struct app_touch touches[] = {{0x100000001, 4000}, {0x200000002, 40000}};
     for (int type = APP_REQUEST; type < APP_TYPE_END; type++)
         app_seed(&(struct app_msg){(enum app_type)type, 7, 0x100000001, 9, 1, 4000, true,
-                                   blob_slice(payload), ids, 2, touches, 2, true});
+                                   blob_slice(payload), ids, 2, touches, 2, true, zxid_make(4, 2),
+                                   true, 0x123456789abcdef0, true});
     blob_unref(payload);
     buf_close(&b);
 }
@@ -313,7 +341,8 @@ static void snapshot_seeds(void) {
     struct blob *acl = acl_open_unsafe();
     static const char *const paths[] = {"/", "/zookeeper", "/a", "/a/b"};
     struct buf parts[3] = {BUF_INIT, BUF_INIT, BUF_INIT};
-    snap_put_head(&parts[0], &(struct snap_head){{(const uint8_t *)"secret", 6}});
+    static const session_id_t given[] = {7, (session_id_t)3 << 56 | 9};
+    snap_put_head(&parts[0], &(struct snap_head){{(const uint8_t *)"secret", 6}, given, 2});
     for (size_t i = 0; i < 4; i++) {
         zxid_t zxid = i < 2 ? 0 : (zxid_t)i;
         snap_put_znode(
@@ -420,6 +449,38 @@ static void script_seeds(void) {
     }
 }
 
+/* The apache target: the snapshot's zxid, the snapshot without its seal, transactions. */
+static void apache_seeds(void) {
+    struct buf b = BUF_INIT, part = BUF_INIT;
+    make_small_snapshot(&part);
+    buf_put_u8(&b, 1);
+    put_piece(&b, part.data, part.len - 13);
+    const int32_t types[] = {OP_CREATE,         OP_CREATE2,       OP_CREATE_CONTAINER,
+                             OP_DELETE,         OP_SET_DATA,      OP_SET_ACL,
+                             OP_CREATE_SESSION, OP_CLOSE_SESSION, OP_CREATE_TTL};
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        int32_t type = types[i];
+        buf_reset(&part);
+        make_header(&part, 7, (int64_t)i + 2, type);
+        if (type == OP_CREATE || type == OP_CREATE2)
+            make_create(&part, type == OP_CREATE ? "/a/b" : "/a/e", "x", type == OP_CREATE2, 1);
+        else if (type != OP_CLOSE_SESSION && type != OP_CREATE_SESSION)
+            make_string(&part, type == OP_CREATE_TTL ? "/t" : "/c");
+        if (type == OP_CREATE_CONTAINER || type == OP_CREATE_TTL || type == OP_SET_DATA)
+            make_string(&part, "data");
+        if (type == OP_CREATE_CONTAINER || type == OP_CREATE_TTL || type == OP_SET_ACL)
+            make_open_acl(&part, 31);
+        if (type != OP_DELETE && type != OP_CREATE && type != OP_CREATE2)
+            jute_write_int(&part, 1);
+        if (type == OP_CREATE_TTL)
+            jute_write_long(&part, 100);
+        put_piece(&b, part.data, part.len);
+    }
+    emit_cut("apache", &b, 1);
+    buf_close(&part);
+    buf_close(&b);
+}
+
 int main(int argc, char **argv) {
     if (argc != 3)
         errx(1, "usage: fuzz_seeds DIR RECORDED");
@@ -436,6 +497,7 @@ int main(int argc, char **argv) {
     txn_seeds();
     peer_seeds();
     snapshot_seeds();
+    apache_seeds();
     wal_seeds();
     ensemble_seeds();
     script_seeds();

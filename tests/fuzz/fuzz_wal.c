@@ -4,7 +4,9 @@
  * input says. */
 #include "common/check.h"
 #include "common/mem.h"
+#include "replica/store/rebuild.h"
 #include "replica/store/store.h"
+#include "replica/store/survey.h"
 #include "replica/store/wal_format.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/lib/mem_files.h"
@@ -50,6 +52,20 @@ static bool remember_end(void *ctx, zxid_t begun, zxid_t ended) {
     return true;
 }
 
+static void forget_snapshot(void *ctx, zxid_t begun) {
+    struct history *h = ctx;
+    CHECK(h->count == 0);
+    memset(&h->snapshot, 0, sizeof h->snapshot);
+}
+
+static void remember_older(void *ctx, zxid_t base, const zxid_t *ends, size_t count) {
+    const struct history *h = ctx;
+    CHECK(h->count == 0);
+    CHECK(base < h->snapshot.begun);
+    for (size_t i = 0; i < count; i++)
+        CHECK(ends[i] > (i > 0 ? ends[i - 1] : base));
+}
+
 static void remember(void *ctx, const struct log_record *r) {
     struct history *h = ctx;
     CHECK(h->count == 0 || r->zxid > h->zxids[h->count - 1]);
@@ -62,7 +78,13 @@ static void remember(void *ctx, const struct log_record *r) {
 static int open_log(struct mem_files *files, struct history *h, struct store **ret_store) {
     struct wal_config config = {.dir = DIR, .segment_bytes = 2048, .salt = 7};
     struct buf why = BUF_INIT;
-    const struct store_reader reader = {h, remember_epoch, remember_piece, remember_end, remember};
+    const struct store_reader reader = {.ctx = h,
+                                        .epoch = remember_epoch,
+                                        .snap_chunk = remember_piece,
+                                        .snap_end = remember_end,
+                                        .snap_reset = forget_snapshot,
+                                        .older = remember_older,
+                                        .record = remember};
     *h = (struct history){.count = 0};
     int err = store_open(mem_files_env(files), &config, &reader, ret_store, &why);
     CHECK(err <= 0);
@@ -169,6 +191,48 @@ static void described_segment(struct cursor *c, struct buf *b) {
     }
 }
 
+struct mending {
+    struct rebuild *b;
+    zxid_t at;
+};
+
+static void mend_record(void *ctx, const struct log_record *r) {
+    struct mending *m = ctx;
+    CHECK(r->zxid > m->at);
+    m->at = r->zxid;
+    CHECK(rebuild_append(m->b, r) == 0);
+}
+
+/* What a survey finds whole of a log that was refused is a log, up to the first hole. */
+static void mend(struct mem_files *files) {
+    struct store_dir d = {.files = mem_files_env(files), .path = (char *)DIR};
+    struct survey sv;
+    struct survey_island island;
+    struct mending m = {0};
+    struct history h = {0};
+    struct buf why = BUF_INIT;
+    int err = survey_take(&sv, &d, NULL, 0, &why);
+    buf_close(&why);
+    if (err < 0) {
+        CHECK(err == -EPROTONOSUPPORT);
+        return;
+    }
+    CHECK(rebuild_begin(&d, 600, 5, &m.b) == 0);
+    if (sv.has_base)
+        rebuild_base(m.b, sv.base_name, &sv.base);
+    m.at = sv.has_base ? sv.base.begun : 0;
+    for (size_t i = 0; survey_island(&sv, m.at, i, &island); i++)
+        CHECK(survey_has(&sv, island.first) == 1);
+    while (survey_read(&sv, m.at, INT64_MAX, 400, mend_record, &m) > 0)
+        ;
+    CHECK(m.at <= sv.known_end);
+    CHECK(rebuild_commit(m.b, sv.epoch, true) == 0);
+    rebuild_free(m.b);
+    survey_close(&sv);
+    CHECK(recover(files, &h) == 0);
+    CHECK(h.count == 0 || h.zxids[h.count - 1] == m.at);
+}
+
 static zxid_t sync_store(struct store *s) {
     struct store_done done;
     store_sync_begin(s);
@@ -192,7 +256,8 @@ static void from_description(struct cursor *c, struct mem_files *files) {
     CHECK(fd >= 0);
     CHECK(env->pwrite(env->ctx, fd, b.data, b.len, 0) == 0);
     CHECK(env->close(env->ctx, fd) == 0);
-    recover(files, &h);
+    if (recover(files, &h) == -EBADMSG)
+        mend(files);
     buf_close(&b);
 }
 
@@ -280,6 +345,7 @@ static void from_damage(struct cursor *c, struct mem_files *files) {
         harm += damage(c, files);
     if (recover(files, &read) != 0) {
         CHECK(harm > 0);
+        mend(files);
         return;
     }
     CHECK(read.count <= written.count);

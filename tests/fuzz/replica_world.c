@@ -214,7 +214,8 @@ static void on_update(struct world *w, const struct update *u) {
     case UPD_NOTE:
         break;
     case UPD_STOP:
-        /* A leader may send what fits no history. */
+    case UPD_START_OVER:
+        /* A leader may send what fits no history, and say that this server's is wrong. */
         CHECK(w->ensemble);
         w->stopped = true;
         break;
@@ -257,6 +258,10 @@ static struct world *make(const struct world *disk, bool ensemble) {
                                     .max_frame_bytes = JUTE_MAXBUFFER_DEFAULT,
                                     .max_conns_per_ip = 3,
                                     .max_outstanding = 8,
+                                    .extended_types = true,
+                                    .container_check_ms = 1000,
+                                    .containers_per_minute = 600,
+                                    .container_never_used_ms = 5000,
                                     .leader_serves = true,
                                     .read_only_mode = true,
                                     .word_whitelist = "*",

@@ -75,6 +75,12 @@ bool disk_update(struct world_disk *d, const struct update *u) {
     case UPD_LOG_READ:
     case UPD_SAVE_EPOCH:
         break;
+    case UPD_REPAIR_READ:
+    case UPD_SNAP_READ:
+        /* Links may come and go while the disk stands still: the last one asks again. */
+        if (d->job_count == DISK_JOBS / 2)
+            return true;
+        break;
     case UPD_SNAP_CHUNK:
         stage(d, u->bytes);
         return true;
@@ -118,8 +124,11 @@ static struct log_record record_of(const struct disk_record *r) {
 static void read_behind(const struct world_disk *d, const struct disk_job *j, struct event *ret) {
     static struct log_record records[READ_RECORDS];
     size_t at = 0;
-    *ret =
-        (struct event){.type = EV_LOG_RANGE, .peer = j->peer, .zxid = j->zxid, .records = records};
+    *ret = (struct event){.type = j->type == UPD_REPAIR_READ ? EV_REPAIR_RANGE : EV_LOG_RANGE,
+                          .peer = j->peer,
+                          .zxid = j->zxid,
+                          .ended = j->ended,
+                          .records = records};
     if (j->zxid != d->base.begun) {
         while (at < d->durable && d->log[at].zxid != j->zxid)
             at++;
@@ -166,6 +175,9 @@ bool disk_next(struct world_disk *d, struct event *ret_answer) {
         d->epoch = j.epoch;
         ret_answer->type = EV_EPOCH_SAVED;
         ret_answer->epoch = j.epoch;
+        break;
+    case UPD_SNAP_READ: /* it has none */
+        *ret_answer = (struct event){.type = EV_SNAP_RANGE, .peer = j.peer, .bytes = SLICE_NULL};
         break;
     default:
         read_behind(d, &j, ret_answer);

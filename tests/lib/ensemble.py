@@ -113,7 +113,7 @@ class Member:
             return ["java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto",
                     "-cp", "/etc/zookeeper/conf:/usr/share/java/*",
                     "org.apache.zookeeper.server.quorum.QuorumPeerMain", self.config_path]
-        return [os.path.join(t.BUILD, "replica", "zkreplica"), self.config_path]
+        return [self.ensemble.program, self.config_path]
 
     def start(self):
         """Starts it and does not wait."""
@@ -201,10 +201,12 @@ class Member:
 
 class Ensemble:
     """Members 1 to `count`, not started. With a net, member I is on host I; without, on ports from `port`
-    of 127.0.0.1: I-1 for clients, and above all of these two for each other."""
+    of 127.0.0.1: I-1 for clients, and above all of these two for each other. `program` is another zkreplica."""
     alive = []
 
-    def __init__(self, count, net=None, port=None, apache=APACHE, config=None, wrapper=(), folder=None):
+    def __init__(self, count, net=None, port=None, apache=APACHE, config=None, wrapper=(), folder=None,
+                 program=os.path.join(t.BUILD, "replica", "zkreplica")):
+        self.program = program
         self.count, self.net, self.port, self.apache = count, net, port, apache
         self.more = config or {}
         self.wrapper = list(wrapper)

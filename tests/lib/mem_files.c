@@ -6,50 +6,10 @@
 
 #include "common/check.h"
 #include "common/mem.h"
-#include "tests/lib/mem_inode.h"
-
-struct name {
-    char *path;
-    int now; /* inode, or -1: not there */
-    int disk;
-    bool dir;
-};
-
-/* A change of a name that is not on the disk. Those with the same number are there together or not.
- */
-struct change {
-    size_t name;
-    int inode;
-    uint64_t number;
-};
-
-struct mem_files {
-    struct env_files env;
-    struct mem_inode *inodes;
-    size_t inode_count;
-    struct name *names;
-    size_t name_count;
-    struct change *journal;
-    size_t journal_count;
-    uint64_t changes; /* numbers given so far */
-    int *handles;     /* inode of each, -1 closed */
-    size_t handle_count;
-    uint64_t calls;
-    uint64_t fault_at; /* the number of the call, 0 none */
-    enum mem_fault fault;
-    int fault_err;
-    bool fault_happened;
-    bool off;
-};
+#include "tests/lib/mem_files_state.h"
+#include "tests/lib/mem_path.h"
 
 /* ---- names ---- */
-
-static int name_find(const struct mem_files *f, const char *path) {
-    for (size_t i = 0; i < f->name_count; i++)
-        if (strcmp(f->names[i].path, path) == 0)
-            return (int)i;
-    return -1;
-}
 
 static int name_get(struct mem_files *f, const char *path) {
     int at = name_find(f, path);
@@ -63,17 +23,6 @@ static int name_get(struct mem_files *f, const char *path) {
 static int inode_of(const struct mem_files *f, const char *path) {
     int at = name_find(f, path);
     return at < 0 ? -1 : f->names[at].now;
-}
-
-/* The part of a path that names its directory: "." for a bare name, "/" for the root's. */
-static bool in_dir(const char *path, const char *dir) {
-    const char *slash = strrchr(path, '/');
-    if (slash == NULL)
-        return strcmp(dir, ".") == 0;
-    if (slash == path)
-        return strcmp(dir, "/") == 0;
-    size_t n = (size_t)(slash - path);
-    return strlen(dir) == n && memcmp(dir, path, n) == 0;
 }
 
 static bool dir_there(const struct mem_files *f, const char *dir) {
@@ -123,12 +72,6 @@ static void journal_write_all(struct mem_files *f) {
     f->journal_count = 0;
 }
 
-static bool same_dir(const char *a, const char *b) {
-    const char *slash = strrchr(a, '/');
-    size_t n = slash == NULL ? 0 : (size_t)(slash - a) + 1;
-    return strncmp(a, b, n) == 0 && strchr(b + n, '/') == NULL;
-}
-
 /* Of each directory's changes a prefix reaches the disk; a rename does so as a whole. */
 static void journal_tear(struct mem_files *f, uint64_t *seed) {
     bool *keep = mem_zalloc(f->journal_count + 1);
@@ -140,7 +83,7 @@ static void journal_tear(struct mem_files *f, uint64_t *seed) {
             if (together)
                 keep[i] = keep[k];
             else if (!keep[k] &&
-                     same_dir(f->names[f->journal[k].name].path, f->names[c->name].path))
+                     mem_path_same_dir(f->names[f->journal[k].name].path, f->names[c->name].path))
                 keep[i] = false;
         }
     }
@@ -196,6 +139,14 @@ static struct mem_inode *handle_inode(struct mem_files *f, int fd) {
 
 /* ---- env_files ---- */
 
+static int do_write(struct mem_files *f, struct mem_inode *ino, const void *p, size_t n,
+                    size_t offset) {
+    size_t takes = mem_room_write(&f->room, mem_files_used(f), ino->cache.size, n, offset);
+    if (takes > 0)
+        mem_inode_write(ino, p, takes, offset);
+    return takes < n ? -ENOSPC : 0;
+}
+
 static int do_open(struct mem_files *f, const char *path, int flags) {
     int inode = inode_of(f, path);
     if (!parent_there(f, path) || (inode < 0 && (flags & O_CREAT) == 0))
@@ -204,6 +155,8 @@ static int do_open(struct mem_files *f, const char *path, int flags) {
         return -EEXIST;
     if (inode >= 0 && f->names[name_find(f, path)].dir)
         return -EISDIR;
+    if (inode < 0 && !mem_room_name(&f->room, mem_files_used(f)))
+        return -ENOSPC;
     if (inode < 0) {
         inode = inode_new(f);
         int name = name_get(f, path);
@@ -262,8 +215,7 @@ static int mem_pwrite(void *ctx, int fd, const void *p, size_t n, int64_t offset
     struct mem_inode *ino = handle_inode(f, fd);
     if (ino == NULL)
         return -EBADF;
-    mem_inode_write(ino, p, n, (size_t)offset);
-    return (int)call_done(f, 0);
+    return (int)call_done(f, do_write(f, ino, p, n, (size_t)offset));
 }
 
 static int mem_sync(void *ctx, int fd) {
@@ -304,6 +256,19 @@ static int64_t mem_size(void *ctx, int fd) {
     return ino == NULL ? -EBADF : call_done(f, (int64_t)ino->cache.size);
 }
 
+static int64_t mem_links(void *ctx, int fd) {
+    struct mem_files *f = ctx;
+    int err = 0;
+    if (call_refused(f, &err))
+        return err;
+    if (handle_inode(f, fd) == NULL)
+        return -EBADF;
+    int64_t count = 0;
+    for (size_t i = 0; i < f->name_count; i++)
+        count += f->names[i].now == f->handles[fd];
+    return call_done(f, count);
+}
+
 static int mem_rename(void *ctx, const char *from, const char *to) {
     struct mem_files *f = ctx;
     int err = 0;
@@ -312,6 +277,8 @@ static int mem_rename(void *ctx, const char *from, const char *to) {
     int inode = inode_of(f, from);
     if (inode < 0 || !parent_there(f, to))
         return (int)call_done(f, -ENOENT);
+    if (!mem_room_name(&f->room, 0))
+        return (int)call_done(f, -ENOSPC);
     int to_name = name_get(f, to);
     int from_name = name_find(f, from);
     f->names[to_name].dir = f->names[from_name].dir;
@@ -347,6 +314,35 @@ static int mem_mkdir(void *ctx, const char *path, int mode) {
     return (int)call_done(f, 0);
 }
 
+static void inode_drop(struct mem_inode *ino) {
+    mem_free(ino->cache.bytes);
+    mem_free(ino->disk.bytes);
+    mem_free(ino->dirty);
+    *ino = (struct mem_inode){.lock = -1};
+}
+
+/* The bytes of files that no name and no handle leads to, and no power cut brings back: a long life
+ * with many snapshots would keep them all. */
+static void drop_lost(struct mem_files *f) {
+    bool *used = mem_zalloc(f->inode_count + 1);
+    for (size_t i = 0; i < f->name_count; i++) {
+        if (f->names[i].now >= 0)
+            used[f->names[i].now] = true;
+        if (f->names[i].disk >= 0)
+            used[f->names[i].disk] = true;
+    }
+    for (size_t i = 0; i < f->journal_count; i++)
+        if (f->journal[i].inode >= 0)
+            used[f->journal[i].inode] = true;
+    for (size_t i = 0; i < f->handle_count; i++)
+        if (f->handles[i] >= 0)
+            used[f->handles[i]] = true;
+    for (size_t i = 0; i < f->inode_count; i++)
+        if (!used[i])
+            inode_drop(&f->inodes[i]);
+    mem_free(used);
+}
+
 static int mem_sync_dir(void *ctx, const char *path) {
     struct mem_files *f = ctx;
     int err = 0;
@@ -357,7 +353,7 @@ static int mem_sync_dir(void *ctx, const char *path) {
     bool *keep = mem_zalloc(f->journal_count + 1);
     for (size_t i = 0; i < f->journal_count; i++) {
         const struct change *c = &f->journal[i];
-        keep[i] = in_dir(f->names[c->name].path, path);
+        keep[i] = mem_path_in_dir(f->names[c->name].path, path);
         /* Both halves of a rename, in either directory. */
         if (keep[i] && i > 0 && f->journal[i - 1].number == c->number)
             keep[i - 1] = true;
@@ -366,6 +362,7 @@ static int mem_sync_dir(void *ctx, const char *path) {
     }
     journal_write(f, keep);
     mem_free(keep);
+    drop_lost(f);
     return (int)call_done(f, 0);
 }
 
@@ -379,7 +376,7 @@ static int mem_list(void *ctx, const char *path, void (*fn)(void *arg, const cha
         return (int)call_done(f, -ENOENT);
     for (size_t i = 0; i < f->name_count; i++) {
         const char *slash = strrchr(f->names[i].path, '/');
-        if (f->names[i].now >= 0 && in_dir(f->names[i].path, path))
+        if (f->names[i].now >= 0 && mem_path_in_dir(f->names[i].path, path))
             fn(arg, slash == NULL ? f->names[i].path : slash + 1);
     }
     return (int)call_done(f, 0);
@@ -413,6 +410,7 @@ struct mem_files *mem_files_new(void) {
         .sync = mem_sync,
         .truncate = mem_truncate,
         .size = mem_size,
+        .links = mem_links,
         .rename = mem_rename,
         .unlink = mem_unlink,
         .mkdir = mem_mkdir,
@@ -426,11 +424,8 @@ struct mem_files *mem_files_new(void) {
 void mem_files_free(struct mem_files *f) {
     if (f == NULL)
         return;
-    for (size_t i = 0; i < f->inode_count; i++) {
-        mem_free(f->inodes[i].cache.bytes);
-        mem_free(f->inodes[i].disk.bytes);
-        mem_free(f->inodes[i].dirty);
-    }
+    for (size_t i = 0; i < f->inode_count; i++)
+        inode_drop(&f->inodes[i]);
     for (size_t i = 0; i < f->name_count; i++)
         mem_free(f->names[i].path);
     mem_free(f->inodes);
@@ -477,6 +472,18 @@ void mem_files_fault(struct mem_files *f, uint64_t nth, enum mem_fault fault, in
 }
 
 bool mem_files_fault_happened(const struct mem_files *f) { return f->fault_happened; }
+
+struct mem_room *mem_files_room(struct mem_files *f) {
+    return &f->room;
+}
+
+uint64_t mem_files_used(const struct mem_files *f) {
+    uint64_t used = 0;
+    for (size_t i = 0; i < f->name_count; i++)
+        if (f->names[i].now >= 0)
+            used += f->inodes[f->names[i].now].cache.size;
+    return used;
+}
 
 void mem_files_kill(struct mem_files *f) {
     for (size_t i = 0; i < f->inode_count; i++)
@@ -554,32 +561,19 @@ void mem_files_remove(struct mem_files *f, const char *path) {
     set_name(f, path, -1);
 }
 
+void mem_files_make(struct mem_files *f, const char *path, const void *p, size_t n) {
+    journal_write_all(f);
+    set_name(f, path, inode_new(f));
+    mem_files_put(f, path, 0, p, n);
+}
+
 void mem_files_move(struct mem_files *f, const char *from, const char *to) {
     journal_write_all(f);
     set_name(f, to, inode_of(f, from));
     set_name(f, from, -1);
 }
 
-/* The path below `below` (NULL: any) that sorts last. */
-static const char *last_below(const struct mem_files *f, const char *dir, const char *prefix,
-                              const char *below) {
-    const char *last = NULL;
-    for (size_t i = 0; i < f->name_count; i++) {
-        const char *path = f->names[i].path;
-        const char *slash = strrchr(path, '/');
-        const char *base = slash == NULL ? path : slash + 1;
-        bool fits = f->names[i].now >= 0 && in_dir(path, dir) &&
-                    strncmp(base, prefix, strlen(prefix)) == 0 &&
-                    (below == NULL || strcmp(path, below) < 0);
-        if (fits && (last == NULL || strcmp(path, last) > 0))
-            last = path;
-    }
-    return last;
-}
-
-char *mem_files_last(const struct mem_files *f, const char *dir, const char *prefix, size_t skip) {
-    const char *path = last_below(f, dir, prefix, NULL);
-    while (path != NULL && skip-- > 0)
-        path = last_below(f, dir, prefix, path);
-    return path == NULL ? NULL : mem_strdup(path);
+void mem_files_link(struct mem_files *f, const char *from, const char *to) {
+    journal_write_all(f);
+    set_name(f, to, inode_of(f, from));
 }

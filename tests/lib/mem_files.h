@@ -10,6 +10,7 @@
 #define ZKFS_TESTS_LIB_MEM_FILES_H
 
 #include "replica/env.h"
+#include "tests/lib/mem_room.h"
 
 struct mem_files;
 
@@ -32,6 +33,11 @@ enum mem_fault {
 void mem_files_fault(struct mem_files *f, uint64_t nth, enum mem_fault fault, int err);
 bool mem_files_fault_happened(const struct mem_files *f);
 
+/* How much room there is, for the test to change. What finds none gives -ENOSPC: a write, the
+ * making of a file, a rename. A clone has all the room that it wants. */
+struct mem_room *mem_files_room(struct mem_files *f);
+uint64_t mem_files_used(const struct mem_files *f); /* bytes of the files that have a name */
+
 enum mem_cut {
     MEM_CUT_KEEP, /* the disk had everything by luck */
     MEM_CUT_LOSE, /* nothing that was not synced is there */
@@ -44,12 +50,19 @@ void mem_files_kill(struct mem_files *f);
 
 /* What a reader sees of a file; NULL when it is not there. Borrowed until the next change. */
 const uint8_t *mem_files_bytes(const struct mem_files *f, const char *path, size_t *ret_size);
+/* Calls fn for each file in dir as a reader sees it, in no order; counts as no call. */
+void mem_files_each(const struct mem_files *f, const char *dir,
+                    void (*fn)(void *arg, const char *name, size_t size), void *arg);
 /* Damage, in the cache and on the disk. The file must be there (CHECK). */
 void mem_files_flip_bit(struct mem_files *f, const char *path, uint64_t bit);
 void mem_files_put(struct mem_files *f, const char *path, uint64_t offset, const void *p, size_t n);
+/* A file of that name, whatever was there before, with these bytes. */
+void mem_files_make(struct mem_files *f, const char *path, const void *p, size_t n);
 void mem_files_cut(struct mem_files *f, const char *path, size_t size);
 void mem_files_remove(struct mem_files *f, const char *path);
 void mem_files_move(struct mem_files *f, const char *from, const char *to);
+/* One more name of the same file. */
+void mem_files_link(struct mem_files *f, const char *from, const char *to);
 /* The path of the file in dir whose name starts with prefix and sorts last; NULL when there is
  * none. The caller frees it (mem_free). `skip` leaves out that many from the end. */
 char *mem_files_last(const struct mem_files *f, const char *dir, const char *prefix, size_t skip);

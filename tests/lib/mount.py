@@ -2,6 +2,7 @@
 mountpoint, and shell commands in it. Nothing outlives the test: mounts are unmounted, or aborted through
 fusectl when they hang; processes are ended by their pid, and by the kernel should the test be killed."""
 import atexit
+import contextlib
 import os
 import shutil
 import signal
@@ -39,12 +40,22 @@ class Apache(t.Replica):
         t.wait_for(serves, timeout, "the Apache server serving on port %d" % self.port, step=0.05)
 
 
+CONTAINER_CHECK = "znode.container.checkIntervalMs"
+# Keys of a server that looks five times a second for what its containers and TTL znodes let go.
+FAST = {CONTAINER_CHECK: 200}
+
+
 def new_server(port, **config):
     """The kind that ZKFS_SERVER names. It is the caller's to close, and closed at exit."""
     keys = {"tickTime": 500}
     keys.update(config)
     kind = Apache if os.environ.get("ZKFS_SERVER") == "apache" else t.Replica
-    server = kind(port, keys)
+    if CONTAINER_CHECK in keys:  # Apache's server reads no such key, but a property of that name
+        os.environ["JDK_JAVA_OPTIONS"] = "-D%s=%s" % (CONTAINER_CHECK, keys[CONTAINER_CHECK])
+    try:
+        server = kind(port, keys)
+    finally:
+        os.environ.pop("JDK_JAVA_OPTIONS", None)
     t.Replica.alive.remove(server)  # it may serve more than one test
     atexit.register(server.close)
     return server
@@ -93,6 +104,38 @@ class Mount:
         t.wait_for(mounted, 30, "the mount")
         self.device = os.minor(os.stat(self.path).st_dev)
 
+    def worker(self):
+        """The pid of the process that serves the mount; `process` is its supervisor."""
+        def child():
+            t.check(self.process.poll() is None, "zkfs ended:\n" + self.log())
+            with open("/proc/%d/task/%d/children" % (self.process.pid, self.process.pid)) as f:
+                pids = f.read().split()
+            return int(pids[0]) if len(pids) == 1 else None
+        return t.wait_for(child, 10, "a worker", step=0.001)
+
+    @contextlib.contextmanager
+    def paused(self):
+        """The process that serves the mount stands still meanwhile."""
+        worker = self.worker()
+        os.kill(worker, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(worker, signal.SIGCONT)
+
+    def kill_all(self):
+        """SIGKILL for both at once: what is mounted stays, and nobody serves it."""
+        worker = self.worker()
+        self.process.send_signal(signal.SIGSTOP)
+        os.kill(worker, signal.SIGKILL)
+
+        def is_dead():
+            with open("/proc/%d/stat" % worker) as f:
+                return f.read().rpartition(")")[2].split()[0] == "Z"
+        t.wait_for(is_dead, 10, "the worker's end")
+        self.process.kill()
+        self.process.wait()
+
     def abort(self):
         """Ends every request in the kernel: a hung mount is no reason for a hung test."""
         if self.device is None:
@@ -138,9 +181,10 @@ class Mount:
                 "a sanitizer's report in the log of zkfs:\n" + log[-4000:])
         t.check(status in (0, -9), "zkfs ended with status %s:\n%s" % (status, log[-4000:]))
 
-    def start(self, command):
-        """A shell in the mount, in a process group of its own; what it prints can be read when it has ended."""
-        return subprocess.Popen(["bash", "-c", command], cwd=self.path, start_new_session=True,
+    def start(self, command, folder=None):
+        """A shell in the mount, or elsewhere, in a process group of its own; what it prints can be read when it has
+        ended."""
+        return subprocess.Popen(["bash", "-c", command], cwd=folder or self.path, start_new_session=True,
                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                 text=True)
 

@@ -83,6 +83,7 @@ def main():
     whether all passed."""
     chosen = [(n, f) for n, f in _tests if not sys.argv[1:] or any(a in n for a in sys.argv[1:])]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs and their children ignore it
     failed = 0
     for number, (name, fn) in enumerate(chosen, 1):
         begin = time.monotonic()

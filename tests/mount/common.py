@@ -7,7 +7,8 @@ import mount  # noqa: E402
 import zkfs_test as t  # noqa: E402
 
 APACHE = os.environ.get("ZKFS_SERVER") == "apache"
-PORT = 23620 if APACHE else 23610
+# For runs side by side.
+PORT = (23650 if APACHE else 23610) + int(os.environ.get("ZKFS_PORT_SHIFT", "0"))
 FAULT_PORT = PORT + 1
 
 _shared = {}
@@ -51,9 +52,20 @@ class Dir:
         return self
 
     def __exit__(self, kind, *_):
-        self.zk.close_session()
+        self.end_session()
         if kind is None:
             self.m.sh("rm -rf %s" % self.name)
+
+    def end_session(self):
+        try:
+            self.zk.close_session()
+        except t.Lost:
+            pass  # nothing was sent for longer than its timeout
+
+    def renew(self):
+        """A new session, behind what may have taken longer than an idle one lives."""
+        self.end_session()
+        self.zk = t.Session(PORT)
 
     def z(self, name):
         return self.znode + "/" + name

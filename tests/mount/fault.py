@@ -130,18 +130,28 @@ def _():
     with Faulty("timeo=15,timeout=1", minSessionTimeout=500) as (server, m):
         m.sh("echo v > f")
         before = session_of(m)
-        m.process.send_signal(signal.SIGSTOP)
-        time.sleep(4)  # longer than the server waits for the session
-        m.process.send_signal(signal.SIGCONT)
+        with m.paused():
+            time.sleep(4)  # longer than the server waits for the session
         m.sh("cat f && echo w > f && cat f", "v\nw\n")
         t.check(session_of(m) != before, "the session is a new one")
         t.check("expired" in m.log(), m.log())
 
 
+def waiting_for_the_mount(m, command):
+    """The command, started; the mount is written @. It is no current directory: a shell that starts there would wait
+    for it by itself."""
+    waiting = m.start("exec " + command.replace("@", m.path), "/")
+
+    def is_in_the_mount():
+        t.check(waiting.poll() is None, "%s waits" % command)
+        with open("/proc/%d/wchan" % waiting.pid) as f:
+            return f.read() == "request_wait_answer"
+    t.wait_for(is_in_the_mount, 20, "%s waiting for the mount" % command, step=0.02)
+    return waiting
+
+
 def interrupted(m, command, signum, limit):
-    waiting = m.start("exec " + command)
-    time.sleep(0.5)
-    t.check(waiting.poll() is None, "%s waits" % command)
+    waiting = waiting_for_the_mount(m, command)
     began = time.monotonic()
     os.kill(waiting.pid, signum)
     m.finish(waiting, 15)
@@ -157,10 +167,10 @@ def _():
             m.sh("mkdir d e && echo v > d/f && echo v > e/f")
             stop(server)
             for signum in (signal.SIGTERM, signal.SIGKILL):
-                for command in ("cat d/f", "ls d", "mkdir d/x", "rm d/f", "mv d/f d/g", "sync e", "stat e",
-                                "dd if=/dev/zero of=e/f bs=10 count=1", "truncate -s 0 e/f"):
+                for command in ("cat @/d/f", "ls @/d", "mkdir @/d/x", "rm @/d/f", "mv @/d/f @/d/g", "sync @/e",
+                                "stat @/e", "dd if=/dev/zero of=@/e/f bs=10 count=1", "truncate -s 0 @/e/f"):
                     interrupted(m, command, signum, 1.5)
-            interrupted(m, "python3 -c 'open(\"d/f\")'", signal.SIGINT, 1.5)
+            interrupted(m, "python3 -c 'open(\"@/d/f\")'", signal.SIGINT, 1.5)
             go_on(server)
             works_again(m)
 
@@ -228,13 +238,12 @@ def _():
         m.sh("mkdir d && echo v > d/f && echo w > d/g")
         fd = os.open(m.path + "/d/f", os.O_RDONLY)
         stop(server)
-        waiting = [m.start("cat d/f"), m.start("ls d"), m.start("stat d/no"), m.start("cat d/g")]
-        time.sleep(0.5)
+        waiting = [waiting_for_the_mount(m, c) for c in ("cat @/d/f", "ls @/d", "stat @/d/no", "cat @/d/g")]
         began = time.monotonic()
         t.equal(os.pread(fd, 10, 0), b"v\n", "an open descriptor's value")
         os.statvfs(m.path)
         os.close(fd)
-        interrupted(m, "stat d/other", signal.SIGKILL, 1.5)  # a LOOKUP in the same directory
+        interrupted(m, "stat @/d/other", signal.SIGKILL, 1.5)  # a LOOKUP in the same directory
         t.check(time.monotonic() - began < 3)
         t.check(all(w.poll() is None for w in waiting))
         go_on(server)
@@ -292,8 +301,14 @@ def _():
             server.kill()
             server.start()
         status, out, err = m.finish(writer, 90)
-        t.equal((status, out), (0, ""), err)
-        m.sh("cat d/log | tr '\\n' ' '", " ".join(str(i) for i in range(1, 401)) + " ")
+        t.equal(status, 0, err)
+        failed = [int(line.split()[1]) for line in out.splitlines()]
+        # On Apache's server nobody can know whose line it is that is there: EIO.
+        t.check(common.APACHE or not failed, err)
+        with open(m.path + "/d/log") as f:
+            lines = [int(line) for line in f]
+        t.equal(lines, sorted(set(lines)), "each once, in order")
+        t.equal([i for i in range(1, 401) if i not in lines and i not in failed], [], "lost")
 
 
 @t.test("umount works while the server is away, and ends zkfs")
@@ -308,7 +323,7 @@ def _():
 def _():
     with Faulty(env={"ASAN_OPTIONS": "quarantine_size_mb=1"}) as (server, m):
         def rss_kib():
-            with open("/proc/%d/status" % m.process.pid) as f:
+            with open("/proc/%d/status" % m.worker()) as f:
                 return next(int(x.split()[1]) for x in f if x.startswith("VmRSS"))
         work = "for i in {1..300}; do echo x > f$i; cat f$i; rm f$i; done > /dev/null"
         m.sh(work, timeout=60)

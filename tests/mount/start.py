@@ -40,6 +40,7 @@ def _():
         refused(2, "unknown option: --nonsense", "127.0.0.1:1", point, "--nonsense")
         refused(2, "timeo: not a valid value: x", "127.0.0.1:1", point, "-o", "timeo=x")
         refused(2, "timeo needs a value", "127.0.0.1:1", point, "-o", "timeo")
+        refused(2, "restarts: not a valid value", "127.0.0.1:1", point, "-o", "restarts=-1")
         refused(2, "hard takes no value", "127.0.0.1:1", point, "-o", "hard=1")
         refused(2, "umask: not a valid value", "127.0.0.1:1", point, "-ouid=5,umask=9")
         refused(2, "acl: not a valid value", "127.0.0.1:1", point, "-o", "acl=nonsense")
@@ -116,8 +117,7 @@ def _():
     with Dir() as d:
         d.sh("echo v > f")
         m = mount.Mount(source(d.znode))
-        m.process.kill()
-        m.process.wait()
+        m.kill_all()
         common.fails_with(errno.ENOTCONN, os.listdir, m.path)
         status, _, err = zkfs(source(d.znode), m.path, "-o", "log=/dev/null")
         t.equal(status, 0, err)

@@ -6,8 +6,6 @@ import stat
 import common
 from common import Dir, fails_with, t
 
-RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2
-
 
 @t.test("mkdir makes a znode with null data, touch one with empty data")
 def _():
@@ -238,119 +236,6 @@ def _():
         fails_with(errno.EPERM, os.mknod, d.p("l"), stat.S_IFSOCK | 0o600)
         os.mknod(d.p("l"), stat.S_IFREG | 0o600)
         t.equal(d.get("l"), b"")
-
-
-@t.test("rename moves a file with its data in one transaction")
-def _():
-    with Dir() as d:
-        d.sh("mkdir a && echo v > f && mv f a/g && ls -A && cat a/g", "a\nv\n")
-        t.equal(d.get("a/g"), b"v\n")
-        t.check(not d.zk.exists(d.z("f")))
-        # Both halves have one zxid: the creation of the one and the deletion of the other.
-        t.equal(os.getxattr(d.p("a/g"), "user.zk.czxid"), os.getxattr(d.path, "user.zk.pzxid"))
-
-
-@t.test("rename over a file replaces its data and keeps its znode")
-def _():
-    with Dir() as d:
-        d.sh("echo old > f && echo new > g")
-        before = os.getxattr(d.p("f"), "user.zk.czxid")
-        d.sh("mv g f && cat f && ls", "new\nf\n")
-        t.equal(os.getxattr(d.p("f"), "user.zk.czxid"), before)
-        t.equal(d.version("f"), 2)
-
-
-@t.test("a change that is made while a file is renamed is not lost")
-def _():
-    with Dir() as d:
-        d.zk.create(d.z("f"), b"")
-        shell = d.start("for i in {1..150}; do mv f g && mv g f || exit 1; done")
-        number, lines = 0, []
-        while shell.poll() is None:
-            number += 1
-            name = d.z("fg"[number % 2])
-            try:
-                data, version = d.zk.get(name)
-                d.zk.set(name, data + b"%d " % number, version)
-                lines.append(b"%d" % number)
-            except t.ZkError as e:
-                t.check(e.code in (t.NONODE, t.BADVERSION), "error %d" % e.code)
-        status, _, err = d.m.finish(shell, 60)
-        t.equal((status, d.get("f").split()), (0, lines), err)
-
-
-@t.test("rename with NOREPLACE over a file is EEXIST, EXCHANGE is EINVAL")
-def _():
-    import ctypes
-    libc = ctypes.CDLL(None, use_errno=True)
-
-    def renameat2(a, b, flags):
-        if libc.renameat2(-100, a.encode(), -100, b.encode(), flags) != 0:
-            raise OSError(ctypes.get_errno(), "renameat2")
-
-    with Dir() as d:
-        d.sh("echo f > f; echo g > g")
-        fails_with(errno.EEXIST, renameat2, d.p("f"), d.p("g"), RENAME_NOREPLACE)
-        fails_with(errno.EINVAL, renameat2, d.p("f"), d.p("g"), RENAME_EXCHANGE)
-        renameat2(d.p("f"), d.p("h"), RENAME_NOREPLACE)
-        d.sh("cat g h", "g\nf\n")
-
-
-@t.test("rename of an empty directory works, over an empty one too; of a full one mv copies")
-def _():
-    with Dir() as d:
-        d.sh("mkdir a && mv a b && test -d b && mkdir c && mv -T b c && ls", "c\n")
-        t.equal(d.get("c"), None)
-        d.sh("echo v > c/f && mkdir c/sub && echo data > c/.data")
-        fails_with(errno.EXDEV, os.rename, d.p("c"), d.p("e"))
-        d.sh("mv c e && ls && cat e/f e/.data", "e\nv\ndata\n")
-        d.sh("mkdir x")
-        fails_with(errno.ENOTEMPTY, os.rename, d.p("x"), d.p("e"))
-
-
-@t.test("rename between types, of nothing, of an ephemeral")
-def _():
-    with Dir() as d:
-        d.sh("mkdir a && touch f")
-        d.zk.create(d.z("e"), b"x", t.EPHEMERAL)
-        fails_with(errno.ENOTDIR, os.rename, d.p("a"), d.p("f"))
-        fails_with(errno.EISDIR, os.rename, d.p("f"), d.p("a"))
-        fails_with(errno.ENOENT, os.rename, d.p("no"), d.p("x"))
-        fails_with(errno.EPERM, os.rename, d.p("e"), d.p("x"))
-        fails_with(errno.EXDEV, os.rename, d.p("a/.data"), d.p("x"))
-        d.sh("ls", "a\ne\nf\n")
-
-
-@t.test("a rename onto .data writes the directory's data")
-def _():
-    with Dir() as d:
-        d.sh("mkdir a && touch a/c && echo new > a/tmp && mv a/tmp a/.data && ls -A a && cat a/.data",
-             ".data\nc\nnew\n")
-
-
-@t.test("an open file follows its rename, and goes on as what it is when it is unlinked")
-def _():
-    with Dir() as d:
-        with open(d.p("f"), "w+b", buffering=0) as f:
-            f.write(b"one\n")
-            os.rename(d.p("f"), d.p("g"))
-            f.write(b"two\n")
-            t.equal(d.get("g"), b"one\ntwo\n")
-            t.equal(os.fstat(f.fileno()).st_size, 8)
-            os.unlink(d.p("g"))
-            st = os.fstat(f.fileno())
-            t.equal((st.st_nlink, st.st_size), (0, 8))
-            f.seek(0)
-            t.equal(f.read(), b"one\ntwo\n")
-            fails_with(errno.ENOENT, f.write, b"three\n")
-
-
-@t.test("a rename keeps the ACL")
-def _():
-    with Dir() as d:
-        d.sh("echo v > f && setfattr -n user.zk.acl -v world:anyone:crwda f")
-        d.sh("setfattr -n user.zk.acl -v ip:127.0.0.1:rwa,world:anyone:rw f && mv f g")
-        t.equal(os.getxattr(d.p("g"), "user.zk.acl"), b"ip:127.0.0.1:rwa,world:anyone:rw")
 
 
 @t.test("chmod, chown and utimens succeed and change nothing")

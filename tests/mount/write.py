@@ -303,7 +303,7 @@ def _():
         t.wait_for(lambda: d.get("f") == b"ab23456789", text="the mapping's write-back")
 
 
-@t.test("flock holds on this host")
+@t.test("flock keeps others out, and its holder's death lets go")
 def _():
     with Dir() as d:
         d.sh("touch f")

@@ -45,6 +45,10 @@ running() {
         tr '\0' ' ' <"$cmd" 2>/dev/null | grep -qF -- "$2" && printf '%s\n' "$pid"
     done
 }
+# zkfs is two processes: the one that was started, and its worker, that serves the mount.
+mount_pid() { running zkfs "$1" | sort -n | head -n 1; }
+worker_pid() { tr -d ' ' <"/proc/$1/task/$1/children"; }
+has_ended() { [[ ! -e /proc/$1/stat || $(cut -d ')' -f 2 "/proc/$1/stat" 2>/dev/null) == " Z"* ]]; }
 nothing_runs() { [[ -z $(running zkreplica "$1")$(running zkfs "$1") ]]; }
 mounted() { mountpoint -q -- "$1"; }
 not_mounted() { ! mounted "$1"; }

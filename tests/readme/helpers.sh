@@ -30,7 +30,7 @@ for i in 1 2 3; do
 done
 expect "there are three replicas, and one leads" 0 '^Mode: follower Mode: follower Mode: leader $' modes 3
 expect "the mount knows all three" 0 "127.0.0.1:$port,127.0.0.1:$((port + 1)),127.0.0.1:$((port + 2))" \
-    bash -c "tr '\\0' ' ' </proc/$(running zkfs "$point")/cmdline"
+    bash -c "tr '\\0' ' ' </proc/$(mount_pid "$point")/cmdline"
 holds "the replica serves on the port that was asked for" grep -qx "clientPort=$port" "$dir/replica-1/zoo.cfg"
 before=$(pid_now)
 expect "zkfs-up a second time starts nothing" 0 "is mounted already" "${ups[@]}" "$point"
@@ -71,8 +71,16 @@ holds "a replica's folder is lost" bash -c "kill -KILL $(pid_now 2); rm -rf '$di
 expect "zkfs-up makes it anew" 0 'replica 2 started' "${ups[@]}" "$point"
 expect "it takes its data from the others" 0 '^Mode: follower$' mode_of $((port + 1))
 expect "the mount went on, with its data" 0 '^8080$' timeout 20 cat "$point/app/port"
-# A zkfs that was killed leaves a mount that nobody serves.
-kill -KILL "$(running zkfs "$point")"
+zkfs=$(mount_pid "$point")
+kill -KILL "$(worker_pid "$zkfs")"
+expect "the mount goes on without the process that serves it" 0 '^8080$' timeout 20 cat "$point/app/port"
+expect "and zkfs-up finds it mounted" 0 "is mounted already \(pid $zkfs\)" "${ups[@]}" "$point"
+# Both killed at once leave a mount that nobody serves.
+kill -STOP "$zkfs"
+worker=$(worker_pid "$zkfs")
+kill -KILL "$worker"
+until has_ended "$worker"; do sleep 0.01; done
+kill -KILL "$zkfs"
 expect "zkfs-up takes away a dead mount and mounts again" 0 'taking away' "${ups[@]}" "$point"
 expect "with its data" 0 '^8080$' timeout 20 cat "$point/app/port"
 # A pid file whose number belongs to something else now.

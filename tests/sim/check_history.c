@@ -136,6 +136,14 @@ static void model_write(struct world *w, struct check_entry *e, const struct txn
     compare(w, t, op, err, failed);
 }
 
+/* The service's own. */
+static void model_own_write(struct world *w, const struct txn *t) {
+    if (!w->plan.extended ||
+        !model_delete_extended(w->check->model, t, w->plan.container_never_used_ms))
+        world_fail(w, "transaction %u.%u deletes no container or TTL znode that is due",
+                   zxid_epoch(t->zxid), zxid_counter(t->zxid));
+}
+
 static void model_txn(struct world *w, struct check_entry *e, struct slice payload) {
     struct txn *t = txn_decode(payload, e->record.zxid);
     if (!t) {
@@ -146,7 +154,10 @@ static void model_txn(struct world *w, struct check_entry *e, struct slice paylo
     switch (t->type) {
     case TXN_OPS:
     case TXN_ERROR:
-        model_write(w, e, t);
+        if (t->session_id == 0)
+            model_own_write(w, t);
+        else
+            model_write(w, e, t);
         break;
     case TXN_CLOSE_SESSION:
         if (check_session_alive(w->check, t->session_id) &&
@@ -183,10 +194,7 @@ static struct check_entry *extend(struct sim_host *m, const struct check_record 
     struct world *w = m->w;
     struct check *k = w->check;
     zxid_t last = check_committed(k);
-    bool follows = zxid_epoch(r->zxid) == zxid_epoch(last)
-                       ? r->zxid == last + 1
-                       : r->zxid > last && zxid_counter(r->zxid) == 0;
-    if (!follows)
+    if (!check_follows(r->zxid, last))
         world_fail(w, "server %u applies %u.%u behind %u.%u", m->id, zxid_epoch(r->zxid),
                    zxid_counter(r->zxid), zxid_epoch(last), zxid_counter(last));
     if (!durable_on_quorum(w, r))
@@ -225,7 +233,7 @@ static void commits(struct sim_host *m, const struct zab_output *o) {
     struct check *k = w->check;
     struct check_host *h = &m->check;
     struct slice payload = o->payload ? blob_slice(o->payload) : (struct slice){NULL, 0};
-    struct check_record r = {o->zxid, check_hash(o->zxid, payload)};
+    struct check_record r = {o->zxid, check_hash(o->zxid, payload), payload.len};
     world_trace(w, m->id, r.hash);
     if (!check_host_has(h, &r))
         world_fail(w, "server %u applies %u.%u, which its own disk does not have", m->id,
@@ -244,6 +252,7 @@ static void commits(struct sim_host *m, const struct zab_output *o) {
             model_txn(w, e, payload);
     }
     h->next++;
+    h->disk.since++;
     h->applied = r.zxid;
     h->digest_due = o->kind == ZAB_TXN ? r.zxid : 0;
 }
@@ -276,6 +285,25 @@ void check_applied(struct sim_host *m) {
         world_fail(w, "server %u has another tree at %u.%u", m->id, zxid_epoch(due),
                    zxid_counter(due));
     }
+}
+
+void check_loaded(struct sim_host *m, zxid_t zxid) {
+    struct world *w = m->w;
+    size_t n = check_next_of(w->check, zxid);
+    if (n == 0 || w->check->history[n - 1].record.zxid != zxid) {
+        world_fail(w, "server %u finds a snapshot of %u.%u, which nobody has committed", m->id,
+                   zxid_epoch(zxid), zxid_counter(zxid));
+        return;
+    }
+    /* The beginning of an epoch changes nothing. */
+    while (n > 1 && zxid_counter(w->check->history[n - 1].record.zxid) == 0)
+        n--;
+    const struct check_entry *e = &w->check->history[n - 1];
+    if (m->core->stopped || tree_last_zxid(m->core->tree) != zxid)
+        return; /* it has refused it */
+    if (e->has_digest && e->digest != tree_digest(m->core->tree))
+        world_fail(w, "server %u finds another tree in its snapshot of %u.%u", m->id,
+                   zxid_epoch(zxid), zxid_counter(zxid));
 }
 
 /* ---- leaders ---- */

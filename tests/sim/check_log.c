@@ -25,14 +25,19 @@ void check_host_close(struct check_host *h) {
     forget_deferred(h);
     mem_free(h->deferred);
     mem_free(h->log);
+    mem_free(h->found.log);
 }
 
-static zxid_t last_of(const struct check_host *h) {
+zxid_t check_host_last(const struct check_host *h) {
     return h->count > 0 ? h->log[h->count - 1].zxid : h->base;
 }
 
-/* How many records are not behind zxid. */
-static size_t until(const struct check_host *h, zxid_t zxid) {
+bool check_follows(zxid_t zxid, zxid_t last) {
+    return zxid_epoch(zxid) == zxid_epoch(last) ? zxid == last + 1
+                                                : zxid > last && zxid_counter(zxid) == 0;
+}
+
+size_t check_host_until(const struct check_host *h, zxid_t zxid) {
     size_t low = 0, high = h->count;
     while (low < high) {
         size_t mid = (low + high) / 2;
@@ -47,19 +52,19 @@ static size_t until(const struct check_host *h, zxid_t zxid) {
 bool check_host_has(const struct check_host *h, const struct check_record *r) {
     if (r->zxid <= h->base)
         return true;
-    size_t n = until(h, r->zxid);
+    size_t n = check_host_until(h, r->zxid);
     return n > 0 && n <= h->durable && h->log[n - 1].zxid == r->zxid &&
            h->log[n - 1].hash == r->hash;
 }
 
 bool check_host_blank(const struct check_host *h) { return h->base == 0 && h->durable == 0; }
 
-static void push(struct check_host *h, zxid_t zxid, uint64_t hash) {
+static void push(struct check_host *h, zxid_t zxid, uint64_t hash, int32_t bytes) {
     if (h->count == h->cap) {
         h->cap = h->cap ? 2 * h->cap : 256;
         h->log = mem_realloc(h->log, h->cap * sizeof *h->log);
     }
-    h->log[h->count++] = (struct check_record){zxid, hash};
+    h->log[h->count++] = (struct check_record){zxid, hash, bytes};
 }
 
 void check_host_wiped(struct sim_host *m) {
@@ -74,6 +79,8 @@ void check_host_wiped(struct sim_host *m) {
 void check_host_starts(struct sim_host *m) {
     struct check_host *h = &m->check;
     h->recovering = true;
+    check_disk_starts(m);
+    check_repair_starts(m);
     h->epoch_seen = h->base_seen = false;
     h->recovered = 0;
     h->durable_before = h->durable;
@@ -92,6 +99,9 @@ void check_host_starts(struct sim_host *m) {
 static void found_epoch(struct sim_host *m, uint32_t epoch) {
     struct check_host *h = &m->check;
     h->epoch_seen = true;
+    h->found.epoch = epoch;
+    if (h->damaged)
+        return;
     if (epoch != h->epoch && epoch != h->epoch_asked)
         world_fail(m->w, "server %u finds the promise %u on its disk; it had made %u", m->id, epoch,
                    h->epoch);
@@ -101,20 +111,41 @@ static void found_epoch(struct sim_host *m, uint32_t epoch) {
 static void found_base(struct sim_host *m, zxid_t begun, zxid_t ended) {
     struct check_host *h = &m->check;
     h->base_seen = true;
+    h->exact_from = ended;
+    h->next = check_next_of(m->w->check, begun);
+    h->applied = begun;
+    if (h->damaged) {
+        check_repair_base(m, begun);
+        check_disk_found(m, begun, ended);
+        return;
+    }
     if (h->installing && begun == h->install_base && begun != h->base) {
         h->count = h->durable = 0;
         h->base = begun;
+        h->disk = (struct check_disk){.largest = h->disk.largest};
     }
-    if (begun != h->base)
+    if (!check_disk_found(m, begun, ended) && begun != h->base)
         world_fail(m->w, "server %u finds a snapshot of " ZXID_FMT "; its log begins at " ZXID_FMT,
                    m->id, ZXID_ARGS(begun), ZXID_ARGS(h->base));
-    h->next = check_next_of(m->w->check, begun);
-    h->applied = begun;
-    h->exact_from = ended;
+    h->recovered = check_host_until(h, begun);
+}
+
+/* As if it had not been there. */
+static void found_damage(struct sim_host *m) {
+    struct check_host *h = &m->check;
+    h->base_seen = false;
+    h->found.count = 0;
+    h->found.base = 0;
+    h->recovered = h->next = 0;
+    h->applied = h->exact_from = 0;
 }
 
 static void found_record(struct sim_host *m, const struct log_record *r) {
     struct check_host *h = &m->check;
+    if (h->damaged) {
+        check_repair_record(m, r);
+        return;
+    }
     if (h->base != 0 && !h->base_seen) {
         world_fail(m->w, "server %u does not find the snapshot that its log begins behind", m->id);
         return;
@@ -130,20 +161,31 @@ static void found_record(struct sim_host *m, const struct log_record *r) {
         h->durable = h->recovered;
 }
 
-static void found_all(struct sim_host *m) {
+static void found_whole(struct sim_host *m) {
     struct check_host *h = &m->check;
     size_t owed = h->durable;
-    if (h->truncating && until(h, h->truncate_to) < owed)
-        owed = until(h, h->truncate_to);
+    if (h->truncating && check_host_until(h, h->truncate_to) < owed)
+        owed = check_host_until(h, h->truncate_to);
     if (h->base != 0 && !h->base_seen)
         world_fail(m->w, "server %u does not find the snapshot that its log begins behind", m->id);
     else if (h->recovered < owed)
         world_fail(m->w, "server %u finds %zu records on its disk; %zu had become durable", m->id,
                    h->recovered, owed);
+    h->count = h->durable = h->recovered;
+}
+
+static void found_all(struct sim_host *m) {
+    struct check_host *h = &m->check;
     if (!h->epoch_seen)
         found_epoch(m, 0);
-    h->count = h->durable = h->recovered;
-    h->truncating = h->installing = h->recovering = false;
+    if (h->damaged)
+        check_repair_found_all(m);
+    else
+        found_whole(m);
+    check_disk_found_all(m);
+    if (m->mended)
+        disk_repaired(m);
+    h->damaged = h->truncating = h->installing = h->recovering = false;
     check_deferred_apply(m);
     forget_deferred(h);
 }
@@ -155,14 +197,16 @@ void check_host_started(struct sim_host *m) {
 
 void check_host_failed(struct sim_host *m) {
     struct check_host *h = &m->check;
-    h->recovering = false;
+    if (!h->recovering)
+        return;
+    h->recovering = h->damaged = false;
     h->durable = h->durable_before;
     h->epoch = h->epoch_before;
     h->epoch_asked = h->asked_before;
     forget_deferred(h);
 }
 
-void check_host_dies(struct sim_host *m) { m->check.recovering = false; }
+void check_host_dies(struct sim_host *m) { check_host_failed(m); }
 
 /* ---- while it runs ---- */
 
@@ -173,7 +217,7 @@ static void truncated(struct sim_host *m) {
         return;
     }
     h->truncating = false;
-    h->count = until(h, h->truncate_to);
+    h->count = check_host_until(h, h->truncate_to);
     if (h->durable > h->count)
         h->durable = h->count;
 }
@@ -191,13 +235,21 @@ static void installed(struct sim_host *m) {
     h->applied = h->base;
     h->digest_due = 0;
     h->exact_from = h->asked_ended;
+    h->disk.saved = h->disk.purged = h->base;
 }
 
 void check_event(struct sim_host *m, const struct event *ev) {
     struct check_host *h = &m->check;
+    check_disk_event(m, ev);
     switch (ev->type) {
+    case EV_SNAP_RESET:
+        found_damage(m);
+        break;
     case EV_EPOCH:
         found_epoch(m, ev->epoch);
+        break;
+    case EV_LOSSY:
+        h->lossy = true;
         break;
     case EV_SNAP_END:
         found_base(m, ev->zxid, ev->ended);
@@ -228,16 +280,13 @@ void check_event(struct sim_host *m, const struct event *ev) {
 
 static void appended(struct sim_host *m, const struct log_record *r) {
     struct check_host *h = &m->check;
-    zxid_t last = last_of(h);
-    bool follows = zxid_epoch(r->zxid) == zxid_epoch(last)
-                       ? r->zxid == last + 1
-                       : r->zxid > last && zxid_counter(r->zxid) == 0;
-    if (!follows)
+    zxid_t last = check_host_last(h);
+    if (!check_follows(r->zxid, last))
         world_fail(m->w, "server %u appends " ZXID_FMT " behind " ZXID_FMT, m->id,
                    ZXID_ARGS(r->zxid), ZXID_ARGS(last));
     if (h->truncating || h->installing)
         world_fail(m->w, "server %u appends while its log is being changed", m->id);
-    push(h, r->zxid, check_hash(r->zxid, r->payload));
+    push(h, r->zxid, check_hash(r->zxid, r->payload), r->payload.len > 0 ? r->payload.len : 0);
     if (r->kind == LOG_EPOCH)
         fault_trigger(m, MOMENT_APPEND_EPOCH);
 }
@@ -245,8 +294,8 @@ static void appended(struct sim_host *m, const struct log_record *r) {
 /* What is committed anywhere is never taken away again. */
 static void truncates(struct sim_host *m, zxid_t zxid) {
     struct check_host *h = &m->check;
-    size_t keep = until(h, zxid);
-    if (zxid < h->base)
+    size_t keep = check_host_until(h, zxid);
+    if (zxid < h->base || zxid < h->disk.saved)
         world_fail(m->w, "server %u truncates to " ZXID_FMT ", before its snapshot", m->id,
                    ZXID_ARGS(zxid));
     if (keep < h->count) {
@@ -265,6 +314,7 @@ void check_updates(struct sim_host *m, const struct updates *u) {
     struct check_host *h = &m->check;
     for (size_t i = 0; i < u->count; i++) {
         const struct update *x = &u->list[i];
+        check_disk_update(m, x);
         switch (x->type) {
         case UPD_LOG_APPEND:
             appended(m, &x->record);
@@ -278,6 +328,10 @@ void check_updates(struct sim_host *m, const struct updates *u) {
                 world_fail(m->w, "server %u takes its promise %u back for %u", m->id, h->epoch,
                            x->epoch);
             fault_trigger(m, MOMENT_SAVE_EPOCH);
+            break;
+        case UPD_START_OVER:
+            world_fail(m->w, "server %u starts over: %.*s", m->id, x->bytes.len,
+                       (const char *)x->bytes.p);
             break;
         case UPD_SNAP_BEGIN:
             fault_trigger(m, MOMENT_SNAP_BEGIN);

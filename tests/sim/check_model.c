@@ -1,6 +1,7 @@
 #include "tests/sim/check_model.h"
 
 #include "common/check.h"
+#include "common/ephemeral_type.h"
 #include "common/mem.h"
 #include "common/path.h"
 #include "common/proto.h"
@@ -131,7 +132,7 @@ void model_stat(const struct model_version *v, struct zstat *ret_stat) {
                                .version = v->version,
                                .cversion = 2 * v->creates - v->children,
                                .aversion = v->aversion,
-                               .ephemeral_owner = v->owner,
+                               .ephemeral_owner = ephemeral_is_extended(v->owner) ? 0 : v->owner,
                                .data_length = v->data.len > 0 ? v->data.len : 0,
                                .num_children = v->children,
                                .pzxid = v->pzxid};
@@ -201,26 +202,31 @@ static void child_came_or_went(struct model *m, uint32_t parent, int32_t by, zxi
     v->pzxid = zxid;
 }
 
+static bool is_sequential(int32_t flags) {
+    return flags == CREATE_PERSISTENT_SEQUENTIAL || flags == CREATE_EPHEMERAL_SEQUENTIAL ||
+           flags == CREATE_PERSISTENT_SEQUENTIAL_WITH_TTL;
+}
+
 static int32_t do_create(struct model *m, const struct proto_create_request *req,
-                         const struct model_change_of *by, struct check_result *r) {
+                         session_id_t owner, const struct model_change_of *by,
+                         struct check_result *r) {
     uint32_t parent = model_intern(m, path_parent(req->path));
     const struct model_version *up = latest(m, parent);
     if (!up->exists)
         return ZK_NONODE;
     char name[256];
-    if (req->flags == CREATE_PERSISTENT_SEQUENTIAL || req->flags == CREATE_EPHEMERAL_SEQUENTIAL)
+    if (is_sequential(req->flags))
         snprintf(name, sizeof name, "%.*s%010d", req->path.len, (const char *)req->path.p,
                  up->creates);
     else
         snprintf(name, sizeof name, "%.*s", req->path.len, (const char *)req->path.p);
-    bool up_is_ephemeral = up->owner != 0;
+    bool up_is_ephemeral = ephemeral_type(up->owner) == EPHEMERAL_NORMAL;
     uint32_t path = model_intern(m, slice_from_str(name));
     if (latest(m, path)->exists)
         return ZK_NODEEXISTS;
     if (up_is_ephemeral)
         return ZK_NOCHILDRENFOREPHEMERALS;
     child_came_or_went(m, parent, 1, by->zxid);
-    bool ephemeral = req->flags == CREATE_EPHEMERAL || req->flags == CREATE_EPHEMERAL_SEQUENTIAL;
     *push(m, path, by->zxid) = (struct model_version){.at = by->zxid,
                                                       .exists = true,
                                                       .data = req->data,
@@ -229,7 +235,7 @@ static int32_t do_create(struct model *m, const struct proto_create_request *req
                                                       .pzxid = by->zxid,
                                                       .ctime_ms = by->time_ms,
                                                       .mtime_ms = by->time_ms,
-                                                      .owner = ephemeral ? by->session : 0};
+                                                      .owner = owner};
     note(m, r, path);
     return ZK_OK;
 }
@@ -300,10 +306,28 @@ static int32_t do_check(struct model *m, const struct proto_check_version_reques
     return err;
 }
 
+/* The opcode tells a container, in a multi the flag does. */
+static int32_t do_create_record(struct model *m, int32_t opcode, bool multi, struct cursor *in,
+                                const struct model_change_of *by, struct check_result *r) {
+    struct proto_create_request req;
+    CHECK(proto_decode(in, PROTO_create_request, &req));
+    bool container = multi ? req.flags == CREATE_CONTAINER : opcode == OP_CREATE_CONTAINER;
+    bool ephemeral = req.flags == CREATE_EPHEMERAL || req.flags == CREATE_EPHEMERAL_SEQUENTIAL;
+    session_id_t owner = container ? EPHEMERAL_OWNER_CONTAINER : ephemeral ? by->session : 0;
+    return do_create(m, &req, owner, by, r);
+}
+
+static int32_t do_create_ttl(struct model *m, struct cursor *in, const struct model_change_of *by,
+                             struct check_result *r) {
+    struct proto_create_ttl_request req;
+    CHECK(proto_decode(in, PROTO_create_ttl_request, &req));
+    struct proto_create_request create = {req.path, req.data, req.acl, req.flags};
+    return do_create(m, &create, ephemeral_ttl_owner(req.ttl), by, r);
+}
+
 /* Decodes one operation and does it. */
-static int32_t do_one(struct model *m, int32_t opcode, struct cursor *in,
+static int32_t do_one(struct model *m, int32_t opcode, bool multi, struct cursor *in,
                       const struct model_change_of *by, struct check_result *r) {
-    struct proto_create_request create;
     struct proto_delete_request delete;
     struct proto_set_data_request set;
     struct proto_set_acl_request acl;
@@ -311,8 +335,10 @@ static int32_t do_one(struct model *m, int32_t opcode, struct cursor *in,
     switch (opcode) {
     case OP_CREATE:
     case OP_CREATE2:
-        CHECK(proto_decode(in, PROTO_create_request, &create));
-        return do_create(m, &create, by, r);
+    case OP_CREATE_CONTAINER:
+        return do_create_record(m, opcode, multi, in, by, r);
+    case OP_CREATE_TTL:
+        return do_create_ttl(m, in, by, r);
     case OP_DELETE:
         CHECK(proto_decode(in, PROTO_delete_request, &delete));
         return do_delete(m, &delete, by, r);
@@ -339,12 +365,12 @@ int32_t model_do(struct model *m, struct sim_op *op, const struct model_change_o
     uint32_t count = 0;
     int32_t err = ZK_OK;
     if (op->opcode != OP_MULTI) {
-        err = do_one(m, op->opcode, &in, by, &results[count++]);
+        err = do_one(m, op->opcode, false, &in, by, &results[count++]);
     } else {
         struct proto_multi_header h;
         while (err == ZK_OK && proto_decode(&in, PROTO_multi_header, &h) && !h.done) {
             *ret_failed = count;
-            err = do_one(m, h.type, &in, by, &results[count++]);
+            err = do_one(m, h.type, true, &in, by, &results[count++]);
             CHECK(count < 16);
         }
     }
@@ -373,4 +399,36 @@ bool model_close_session(struct model *m, const struct txn *t) {
         remove_path(m, i, t->zxid);
     }
     return count == t->op_count;
+}
+
+bool model_is_due(const struct model_version *v, int64_t wall_ms, int64_t never_used_ms) {
+    int64_t age_ms = wall_ms - v->mtime_ms;
+    if (!v->exists || v->children > 0)
+        return false;
+    switch (ephemeral_type(v->owner)) {
+    case EPHEMERAL_CONTAINER:
+        return v->creates > 0 || (never_used_ms > 0 && age_ms > never_used_ms);
+    case EPHEMERAL_TTL:
+        return age_ms > ephemeral_ttl_ms(v->owner);
+    default:
+        return false;
+    }
+}
+
+uint32_t model_first_due(const struct model *m, int64_t wall_ms, int64_t never_used_ms) {
+    for (uint32_t i = 0; i < m->count; i++)
+        if (model_is_due(latest(m, i), wall_ms, never_used_ms))
+            return i;
+    return MODEL_NO_PATH;
+}
+
+bool model_delete_extended(struct model *m, const struct txn *t, int64_t never_used_ms) {
+    if (t->type != TXN_OPS || t->multi || t->op_count != 1 || t->ops[0].type != TXN_OP_DELETE)
+        return false;
+    uint32_t path = model_find(m, blob_slice(t->ops[0].path));
+    if (path == MODEL_NO_PATH || !model_is_due(latest(m, path), t->time_ms, never_used_ms))
+        return false;
+    m->journal_count = 0;
+    remove_path(m, path, t->zxid);
+    return true;
 }

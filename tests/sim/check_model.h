@@ -59,4 +59,10 @@ int32_t model_do(struct model *m, struct sim_op *op, const struct model_change_o
 /* The session's ephemerals go. True when `t`, a CLOSE_SESSION, names exactly these. */
 bool model_close_session(struct model *m, const struct txn *t);
 
+/* Whether it is a container or a TTL znode that a leader may delete at this time of its clock. */
+bool model_is_due(const struct model_version *v, int64_t wall_ms, int64_t never_used_ms);
+uint32_t model_first_due(const struct model *m, int64_t wall_ms, int64_t never_used_ms);
+/* What nobody asked for: false when it deletes anything but one that is due. */
+bool model_delete_extended(struct model *m, const struct txn *t, int64_t never_used_ms);
+
 #endif

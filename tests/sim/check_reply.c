@@ -12,11 +12,15 @@
 zxid_t check_acknowledged(const struct check *k) { return k->acknowledged; }
 
 void check_client_new_life(struct sim_client *c) {
-    c->check.seen = 0;
+    c->check.seen = c->check.replied = 0;
     c->check.watch_count = 0;
+    c->check.staying_count = 0;
 }
 
-void check_client_close(struct sim_client *c) { mem_free(c->check.watches); }
+void check_client_close(struct sim_client *c) {
+    mem_free(c->check.watches);
+    mem_free(c->check.staying);
+}
 
 /* ---- at the server ---- */
 
@@ -197,6 +201,8 @@ static bool result_is(struct world *w, int32_t opcode, const struct check_result
     case OP_CREATE:
         return slice_equal_str(jute_read_slice(in), p->name);
     case OP_CREATE2:
+    case OP_CREATE_CONTAINER:
+    case OP_CREATE_TTL:
         return slice_equal_str(jute_read_slice(in), p->name) &&
                stat_is(in, &p->versions[r->version]);
     case OP_SET_DATA:
@@ -249,6 +255,12 @@ static void check_write(struct sim_client *c, struct sim_op *op, zxid_t zxid, in
 
 /* ---- frames ---- */
 
+static void hear_any_zxid(struct sim_client *c, zxid_t zxid) {
+    if (zxid > c->check.replied)
+        c->check.replied = zxid;
+    check_staying_reply(c, zxid);
+}
+
 static void hear_zxid(struct sim_client *c, zxid_t zxid) {
     if (zxid < c->check.seen)
         world_fail(c->w, "client %u has seen %u.%u and is shown %u.%u", c->index,
@@ -256,6 +268,7 @@ static void hear_zxid(struct sim_client *c, zxid_t zxid) {
                    zxid_counter(zxid));
     c->check.seen = zxid;
     check_watch_reply(c, zxid);
+    hear_any_zxid(c, zxid);
 }
 
 static void hear_reply(struct sim_client *c, struct sim_wire *wire,
@@ -268,6 +281,7 @@ static void hear_reply(struct sim_client *c, struct sim_wire *wire,
         world_fail(w, "client %u gets an answer that nobody waits for: xid %d", c->index, h->xid);
         return;
     }
+    hear_any_zxid(c, h->zxid);
     if (h->err == ZK_SESSIONMOVED || h->err == ZK_SESSIONEXPIRED) {
         wire->given_up = true; /* the client takes no more from it */
         return;
@@ -287,6 +301,8 @@ static void hear_reply(struct sim_client *c, struct sim_wire *wire,
                        zxid_counter(op->floor));
         return;
     }
+    if (check_staying_answered(c, op, h->zxid, h->err))
+        return;
     if (writes)
         check_write(c, op, h->zxid, h->err, in);
     else if (op->opcode == OP_GET_EPHEMERALS)
@@ -307,12 +323,13 @@ static void hear_frame(struct sim_client *c, struct sim_wire *wire, struct curso
         if (proto_decode(in, PROTO_watcher_event, &e)) {
             SAY(c->w, "client %u hears event %d of %.*s", c->index, e.type, e.path.len,
                 (const char *)e.path.p);
-            check_watch_event(c, wire, e.type, e.path);
+            check_watch_event(c, wire, e.type, e.path, h.zxid);
         }
         break;
     }
     case XID_SET_WATCHES:
         check_watch_again(c, h.zxid);
+        check_staying_set(c, h.zxid, h.err);
         hear_zxid(c, h.zxid);
         wire->set_watches = false;
         break;
@@ -334,6 +351,7 @@ void check_client_hears(struct sim_client *c, struct sim_wire *wire, struct slic
             continue;
         }
         wire->answered = true;
+        check_staying_again(c);
         struct proto_connect_response r;
         if (proto_decode(&frame, PROTO_connect_response, &r) && !r.read_only)
             check_session_heard(c, wire, r.session_id, r.timeout_ms);

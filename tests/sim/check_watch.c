@@ -53,11 +53,14 @@ static bool use_up(struct sim_client *c, uint32_t path, unsigned kinds, bool *re
 }
 
 /* setWatches tells of a deletion for a znode's data and for its children: twice. */
-void check_watch_event(struct sim_client *c, struct sim_wire *wire, int32_t type,
-                       struct slice path) {
+void check_watch_event(struct sim_client *c, struct sim_wire *wire, int32_t type, struct slice path,
+                       zxid_t zxid) {
     uint32_t at = model_find(c->w->check->model, path);
     bool any = false;
     bool reason = at != MODEL_NO_PATH && use_up(c, at, used_up_by(type), &any);
+    bool stays = check_staying_event(c, type, path, zxid);
+    if (!any && stays)
+        return;
     if (!any && type == EVENT_NODE_DELETED && wire->set_watches)
         return;
     if (!any)

@@ -5,7 +5,8 @@
  *   sim_main     options, seeds, output         check_history  what is committed, everywhere the
  * same sim_world    time and dispatch, phases      check_log      what each disk owes sim_host one
  * member behind env.h        check_model    an own small tree, every version of it sim_pipe FIFO
- * bytes with delays         check_reply    what clients were told sim_link     members to members
+ * bytes with delays         check_reply    what clients were told sim_disk     checkpoints, rot
+ * check_disk     snapshots and purges sim_link     members to members
  * check_watch    events sim_wire     clients to members             check_session  sessions and
  * their expiry sim_client   the clients' work              sim_hooks      where the core is
  * listened to sim_plan     what a seed draws              sim_fault      what goes wrong
@@ -27,6 +28,9 @@
 #include "tests/sim/sim_queue.h"
 
 #define MS 1000 /* the world's time is in microseconds */
+#define SIM_DIR "log"
+#define ROTTEN_SNAPS_MAX 8u
+#define ROTTEN_SEGMENTS_MAX 32u
 
 enum sim_event_type {
     SE_TIMER = 1,    /* member: its deadline */
@@ -42,7 +46,9 @@ enum sim_event_type {
     SE_CLIENT_OP,    /* client: the next operation */
     SE_FAULT,        /* fault of the plan: begins */
     SE_FAULT_END,
-    SE_HEAL, /* the faults are over */
+    SE_HEAL,            /* the faults are over */
+    SE_CHECKPOINT_RUN,  /* member: the checkpoints' writes happen */
+    SE_CHECKPOINT_DONE, /* member: and it hears of it */
 };
 
 enum sim_crash { CRASH_KILL, CRASH_KEEP, CRASH_LOSE, CRASH_TEAR };
@@ -64,6 +70,7 @@ struct sim_host {
     uint32_t held_down;    /* faults that want it down */
     bool syncing;          /* between env.log_sync and member_log_synced */
     int sync_result;
+    bool checkpointing; /* between env.checkpoint_run and member_checkpoint_ran */
     bool flush_queued;
     int64_t frozen_us; /* it stands still until then */
     bool dying;        /* inside one of its calls; reaped behind it */
@@ -74,7 +81,16 @@ struct sim_host {
     bool excused;            /* a disk fault was armed: it may stop */
     bool rotten;             /* bits were flipped: it may refuse to start */
     bool wiped;              /* lost its disk at some time */
+    bool mended;             /* a repair began since the last start of a core */
+    bool full;               /* its disk has no more room */
     uint32_t crash_nth_call; /* armed: the power goes at this file call of the next sync */
+    /* Armed likewise, over as many runs of the checkpoints as that takes. */
+    uint32_t cut_in_checkpoint, full_in_checkpoint;
+    uint32_t cut_in_repair;                /* of the next repair */
+    zxid_t rotten_snaps[ROTTEN_SNAPS_MAX]; /* bits of these were flipped */
+    uint32_t rotten_snap_count;
+    zxid_t rotten_segments[ROTTEN_SEGMENTS_MAX];
+    uint32_t rotten_segment_count;
     int64_t timer_us, timer_armed_us;
     int64_t mono_offset_us, wall_offset_ms;
     int32_t drift_ppm;
@@ -95,11 +111,12 @@ struct sim_link {
 
 struct sim_wire {
     conn_id_t id;
-    uint32_t client; /* or SIM_INTRUDER */
+    uint32_t client; /* or SIM_INTRUDER, SIM_OPERATOR */
     uint32_t member;
     uint64_t life;            /* of the member */
     struct sim_pipe to, from; /* the member, the client */
     session_id_t session;     /* that its server has answered it with */
+    zxid_t asked_zxid;        /* an operator's: what was applied when the word came */
     bool server_open, client_open;
     bool paused;
     bool connected;                 /* the client was told */
@@ -111,7 +128,7 @@ struct sim_wire {
 
 struct world {
     struct sim_plan plan;
-    struct prng net, disk, work, chaos;
+    struct prng net, disk, work, chaos, snap;
     struct sim_queue queue;
     int64_t now_us;
     uint64_t steps;
@@ -186,7 +203,51 @@ void host_sync_done(struct sim_host *m);
 /* Buries who died inside a call. */
 void hosts_reap(struct world *w);
 int64_t host_mono_ms(const struct sim_host *m);
+int64_t host_wall_ms(const struct sim_host *m);
 struct sim_host *host_by_id(struct world *w, uint8_t id);
+
+/* sim_disk.c */
+/* env.checkpoint_run, and what comes of it. */
+void disk_want_checkpoint(struct sim_host *m);
+void disk_checkpoint_run(struct sim_host *m);
+void disk_checkpoint_done(struct sim_host *m);
+/* How it dies between two file calls: the power goes, or the process alone is killed, whose names
+ * and bytes are in the cache then. */
+enum sim_crash disk_cut_how(struct sim_host *m);
+/* A damaged disk is looked at: what was armed for that. */
+void disk_repair_begins(struct sim_host *m);
+void disk_repaired(struct sim_host *m);
+/* Whether a call has failed that was to fail, or would find no room. */
+bool disk_fault_happened(const struct sim_host *m);
+void disk_fault_forget(struct sim_host *m); /* what happened to the life before */
+/* No more than so many bytes have room; 0: there is room again. */
+void disk_fill(struct sim_host *m, uint64_t room_bytes);
+/* Whether anything is wrong with it: its damage, or that it is not known what it had. */
+bool disk_is_whole(const struct sim_host *m);
+/* While it is down: a bit flips, of any file, or of a snapshot; all files go. */
+void disk_rot(struct sim_host *m);
+void disk_rot_snapshot(struct sim_host *m);
+void disk_wipe(struct sim_host *m);
+/* Likewise: some bits of files flip, or a file is lost, or nothing but zeros is left of it; or the
+ * newest segment is lost. */
+void disk_damage(struct sim_host *m, enum sim_damage what);
+/* A snapshot of that zxid (0: every one) was written anew. */
+void disk_snapshot_anew(struct sim_host *m, zxid_t zxid);
+bool disk_snapshots_rotten(const struct sim_host *m);
+/* The snapshots of a disk by their names, ascending, and its segments with what they begin behind.
+ */
+struct disk_file {
+    zxid_t zxid;   /* of its name */
+    zxid_t behind; /* of a segment, by its header; -1: it has none yet */
+    size_t size;
+};
+#define DISK_FILES_MAX 256u
+struct disk_files {
+    struct disk_file snaps[DISK_FILES_MAX], segments[DISK_FILES_MAX];
+    uint32_t snap_count, segment_count;
+    size_t snap_bytes, log_bytes;
+};
+void disk_list(const struct sim_host *m, struct disk_files *ret_files);
 
 /* sim_link.c */
 void links_init(struct world *w);
@@ -205,6 +266,8 @@ void link_block(struct world *w, uint32_t from, uint32_t to, bool block);
 
 /* sim_wire.c */
 conn_id_t wire_open(struct world *w, uint32_t client, uint32_t member);
+/* Somebody connects to ask for a checkpoint. */
+void wire_ask_snap(struct world *w, uint32_t member);
 void wire_client_send(struct world *w, conn_id_t id, struct slice frames);
 void wire_client_close(struct world *w, conn_id_t id);
 void wire_server_send(struct sim_host *m, conn_id_t id, struct slice bytes);
@@ -223,6 +286,8 @@ void faults_push(struct world *w);
 void fault_begin(struct world *w, uint32_t index);
 void fault_end(struct world *w, uint32_t index);
 void faults_heal(struct world *w);
+/* It refuses its disk, and the faults are over: it gets a new one, if the ensemble bears that. */
+void fault_refused(struct sim_host *m);
 /* Something happened inside a member that a fault may be waiting for. */
 void fault_trigger(struct sim_host *m, enum sim_moment moment);
 

@@ -12,13 +12,15 @@ static void feed(struct sim_client *c, struct client_event ev);
 static void new_life(struct sim_client *c) {
     struct world *w = c->w;
     c->lives++;
-    c->client = client_new(&(struct client_config){
+    struct client_config config = {
         .server_count = (int32_t)w->host_count,
         .first_server = (int32_t)prng_below(&w->work, w->host_count),
         .timeout_ms = w->plan.session_timeout_ms * (int32_t)prng_range(&w->work, 1, 3),
         .max_frame_bytes = JUTE_MAXBUFFER_DEFAULT,
         .retries = prng_chance(&w->work, 1, 2),
-        .read_only_ok = w->plan.read_only && prng_chance(&w->work, 1, 2)});
+        .read_only_ok = w->plan.read_only && prng_chance(&w->work, 1, 2)};
+    c->client = client_new(&config);
+    c->watches_for_good = w->plan.staying && config.retries;
     c->wire = 0;
     c->timer_us = c->timer_armed_us = INT64_MAX;
     c->gen++;
@@ -199,8 +201,12 @@ static void carry_out(struct sim_client *c, const struct client_update *u) {
     case CU_REPLY:
         answered(c, u);
         break;
-    case CU_WATCH:
-        break; /* seen in the frames already */
+    case CU_WATCH: /* the frames were looked at already */
+        check_staying_told(c, u->err, u->bytes, u->zxid);
+        break;
+    case CU_GAP:
+        check_staying_gap(c);
+        break;
     case CU_STATE:
         SAY(w, "client %u is in state %d, session %llx", c->index, (int)u->state,
             (unsigned long long)client_session_id(c->client));

@@ -7,7 +7,8 @@
 #include "common/proto.h"
 #include "tests/sim/sim.h"
 
-#define SIM_INTRUDER UINT32_MAX /* tries passwords; has no session code */
+#define SIM_INTRUDER UINT32_MAX       /* tries passwords; has no session code */
+#define SIM_OPERATOR (UINT32_MAX - 1) /* asks by the word snap */
 
 struct sim_op {
     uint64_t token; /* its number, from 1 */
@@ -45,6 +46,7 @@ struct sim_client {
     struct sim_op **by_xid; /* of this life */
     size_t xid_cap;
     int32_t last_xid;
+    bool watches_for_good; /* adds watches that stay: it is shown the zxid of each event */
     bool closing, closed;
     int32_t close_xid;
     bool has_quit; /* second phase: its work is done */

@@ -8,8 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SIM_DIR "log"
-
 static const char *const names[FAULT_TYPES] = {"crash",
                                                "power cut in a sync",
                                                "disk error",
@@ -27,7 +25,14 @@ static const char *const names[FAULT_TYPES] = {"crash",
                                                "wall clock jumps",
                                                "is severed",
                                                "client has to move",
-                                               "intruder"};
+                                               "intruder",
+                                               "power cut in a checkpoint",
+                                               "no room for a checkpoint",
+                                               "rot of a snapshot",
+                                               "asks for a checkpoint",
+                                               "damage",
+                                               "power cut in a repair",
+                                               "full disk"};
 
 void faults_push(struct world *w) {
     for (uint32_t i = 0; i < w->plan.fault_count; i++)
@@ -76,62 +81,15 @@ static struct sim_host *resolve(struct world *w, struct sim_fault *f) {
 
 /* ---- on its disk ---- */
 
-struct file_names {
-    char names[32][64];
-    uint32_t count;
-};
-
-static void take_name(void *arg, const char *name) {
-    struct file_names *l = arg;
-    if (l->count < 32)
-        snprintf(l->names[l->count++], sizeof l->names[0], SIM_DIR "/%s", name);
-}
-
-static void list_files(struct sim_host *m, struct file_names *ret_names) {
-    ret_names->count = 0;
-    mem_files_fault(m->disk, 0, MEM_FAULT_ERROR, 0); /* else it might strike this call */
-    const struct env_files *files = mem_files_env(m->disk);
-    (void)files->list(files->ctx, SIM_DIR, take_name, ret_names);
-}
-
-static void rot(struct sim_host *m) {
-    struct file_names l;
-    list_files(m, &l);
-    for (uint32_t tries = 0; l.count > 0 && tries < 8; tries++) {
-        const char *name = l.names[prng_below(&m->w->chaos, l.count)];
-        size_t size = 0;
-        const uint8_t *bytes = mem_files_bytes(m->disk, name, &size);
-        if (!bytes || size == 0)
-            continue;
-        uint64_t bit = prng_below(&m->w->chaos, size * 8);
-        mem_files_flip_bit(m->disk, name, bit);
-        m->rotten = true;
-        SAY(m->w, "bit %llu of %u's %s flips", (unsigned long long)bit, m->id, name);
-        return;
-    }
-}
-
 /* Voters without any history count in elections when they are a quorum by themselves, as those of a
- * new ensemble have to. So a disk may be lost only while that many others are not blank: one more
- * failure than an ensemble bears is no test of it. */
+ * new ensemble have to; and what a quorum has lost is lost. So a disk may be damaged only while
+ * that many others are whole: one more failure than an ensemble bears is no test of it. */
 static bool may_lose_disk(const struct sim_host *m) {
     const struct world *w = m->w;
-    uint32_t blank = 1;
+    uint32_t impaired = 1;
     for (uint32_t i = 0; i < w->plan.voters; i++)
-        blank += i != m->index && check_host_blank(&w->hosts[i].check);
-    return !m->voter || (!w->plan.uneven && blank <= (w->plan.voters - 1) / 2);
-}
-
-static void wipe(struct sim_host *m) {
-    struct file_names l;
-    for (list_files(m, &l); l.count > 0; list_files(m, &l))
-        for (uint32_t i = 0; i < l.count; i++)
-            mem_files_remove(m->disk, l.names[i]);
-    check_host_wiped(m);
-    m->wiped = true;
-    m->rotten = false;
-    m->refused = false;
-    SAY(m->w, "%u has lost its disk", m->id);
+        impaired += i != m->index && !disk_is_whole(&w->hosts[i]);
+    return !m->voter || (!w->plan.uneven && impaired <= (w->plan.voters - 1) / 2);
 }
 
 /* ---- between them ---- */
@@ -215,27 +173,60 @@ static void let_up(struct sim_host *m) {
         world_push(m->w, m->w->now_us, SE_START, m->index, 0);
 }
 
+/* Of a disk. */
+static void begin_on_disk(const struct sim_fault *f, struct sim_host *m) {
+    switch (f->type) {
+    case FAULT_ROT:
+        hold_down(m, CRASH_KILL);
+        if (may_lose_disk(m))
+            disk_rot(m);
+        break;
+    case FAULT_ROT_SNAPSHOT:
+        hold_down(m, CRASH_KILL);
+        if (may_lose_disk(m))
+            disk_rot_snapshot(m);
+        break;
+    case FAULT_DAMAGE:
+        hold_down(m, CRASH_KILL);
+        if (may_lose_disk(m))
+            disk_damage(m, (enum sim_damage)f->arg);
+        break;
+    case FAULT_WIPE:
+        hold_down(m, CRASH_KILL);
+        if (may_lose_disk(m))
+            disk_wipe(m);
+        break;
+    case FAULT_CUT_IN_REPAIR:
+        m->cut_in_repair = f->arg;
+        break;
+    case FAULT_FULL:
+        disk_fill(m, f->arg);
+        break;
+    case FAULT_CUT_IN_SYNC:
+        m->crash_nth_call = f->arg;
+        break;
+    case FAULT_CUT_IN_CHECKPOINT:
+        m->cut_in_checkpoint = f->arg;
+        break;
+    case FAULT_CHECKPOINT_FULL:
+        m->full_in_checkpoint = f->arg;
+        break;
+    case FAULT_DISK_ERROR:
+        m->excused = true;
+        mem_files_fault(m->disk, f->arg, MEM_FAULT_ERROR, (f->at_us & 1) != 0 ? -EIO : -ENOSPC);
+        break;
+    default:
+        break;
+    }
+}
+
 static void begin(struct world *w, struct sim_fault *f, struct sim_host *m) {
     switch (f->type) {
     case FAULT_CRASH:
         hold_down(m, (enum sim_crash)f->arg);
         break;
-    case FAULT_ROT:
-        hold_down(m, CRASH_KILL);
-        if (may_lose_disk(m))
-            rot(m);
-        break;
-    case FAULT_WIPE:
-        hold_down(m, CRASH_KILL);
-        if (may_lose_disk(m))
-            wipe(m);
-        break;
-    case FAULT_CUT_IN_SYNC:
-        m->crash_nth_call = f->arg;
-        break;
-    case FAULT_DISK_ERROR:
-        m->excused = true;
-        mem_files_fault(m->disk, f->arg, MEM_FAULT_ERROR, (f->at_us & 1) != 0 ? -EIO : -ENOSPC);
+    case FAULT_SNAP_WORD:
+        wire_ask_snap(w, m->index);
         break;
     case FAULT_PARTITION:
         partition(w, f->arg, true);
@@ -276,7 +267,8 @@ static void begin(struct world *w, struct sim_fault *f, struct sim_host *m) {
     case FAULT_INTRUDER:
         intrude(w, f, m->index);
         break;
-    case FAULT_TYPES:
+    default:
+        begin_on_disk(f, m);
         break;
     }
 }
@@ -285,8 +277,13 @@ static void end(struct world *w, struct sim_fault *f, struct sim_host *m) {
     switch (f->type) {
     case FAULT_CRASH:
     case FAULT_ROT:
+    case FAULT_ROT_SNAPSHOT:
+    case FAULT_DAMAGE:
     case FAULT_WIPE:
         let_up(m);
+        break;
+    case FAULT_FULL:
+        disk_fill(m, 0);
         break;
     case FAULT_PARTITION:
         partition(w, f->arg, false);
@@ -347,9 +344,19 @@ static bool may_stay_away(struct world *w) {
     if (!w->plan.heal_quorum_only || w->plan.uneven || w->plan.voters < 3)
         return false;
     for (uint32_t i = 0; i < w->plan.voters; i++)
-        if (check_host_blank(&w->hosts[i].check) || w->hosts[i].wiped || w->hosts[i].rotten)
+        if (w->hosts[i].wiped || !disk_is_whole(&w->hosts[i]))
             return false;
     return true;
+}
+
+void fault_refused(struct sim_host *m) {
+    struct world *w = m->w;
+    if (!w->healing)
+        return;
+    if (may_lose_disk(m))
+        disk_wipe(m);
+    w->hopeless = w->hopeless || m->refused;
+    world_push(w, w->now_us, SE_START, m->index, 0);
 }
 
 void faults_heal(struct world *w) {
@@ -366,11 +373,10 @@ void faults_heal(struct world *w) {
     for (uint32_t i = 0; i < w->host_count; i++) {
         struct sim_host *m = &w->hosts[i];
         m->frozen_us = 0;
-        m->crash_nth_call = 0;
+        m->crash_nth_call = m->cut_in_checkpoint = m->full_in_checkpoint = m->cut_in_repair = 0;
         mem_files_fault(m->disk, 0, MEM_FAULT_ERROR, 0);
-        if (m->refused && may_lose_disk(m))
-            wipe(m);
-        w->hopeless = w->hopeless || m->refused;
+        if (m->refused)
+            fault_refused(m);
         if (i < w->plan.voters && (i + w->plan.voters - first) % w->plan.voters < away)
             hold_down(m, CRASH_KILL);
         else

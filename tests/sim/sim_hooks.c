@@ -3,8 +3,10 @@
  * that a plan makes small. */
 #include "tests/sim/sim.h"
 
+#include "replica/mender.h"
 #include "replica/server/core.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdio.h>
 
@@ -18,12 +20,22 @@ bool __real_zab_next(struct zab *z, struct zab_output *ret_output);
 bool __wrap_zab_next(struct zab *z, struct zab_output *ret_output);
 zxid_t __real_zab_propose(struct zab *z, struct blob *take_payload);
 zxid_t __wrap_zab_propose(struct zab *z, struct blob *take_payload);
+int __real_mender_new(const struct member_config *config, const struct env *env,
+                      const zxid_t *refused, size_t refused_count, struct mender **ret_mender,
+                      struct buf *ret_why);
+int __wrap_mender_new(const struct member_config *config, const struct env *env,
+                      const zxid_t *refused, size_t refused_count, struct mender **ret_mender,
+                      struct buf *ret_why);
 _Noreturn void __real_check_failed(const char *file, int line, const char *condition);
 _Noreturn void __wrap_check_failed(const char *file, int line, const char *condition);
 
 struct replica *__wrap_replica_new(const struct replica_config *config) {
+    struct sim_host *m = world_now->running;
     struct replica *r = __real_replica_new(config);
-    world_now->running->core = r;
+    m->core = r;
+    m->role = ZAB_LOOKING;
+    m->serving = false;
+    check_host_starts(m);
     return r;
 }
 
@@ -33,7 +45,22 @@ struct updates __wrap_replica_step(struct replica *r, const struct event *ev) {
     struct updates u = __real_replica_step(r, ev);
     check_applied(m);
     check_updates(m, &u);
+    check_disk_stepped(m);
     return u;
+}
+
+/* The core that read the disk is gone, and so is what it read. */
+int __wrap_mender_new(const struct member_config *config, const struct env *env,
+                      const zxid_t *refused, size_t refused_count, struct mender **ret_mender,
+                      struct buf *ret_why) {
+    struct sim_host *m = world_now->running;
+    m->core = NULL;
+    m->zab = NULL;
+    check_host_failed(m);
+    disk_repair_begins(m);
+    int err = __real_mender_new(config, env, refused, refused_count, ret_mender, ret_why);
+    m->mended = err == 0;
+    return err;
 }
 
 struct zab *__wrap_zab_new(const struct zab_config *config) {

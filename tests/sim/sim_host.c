@@ -9,8 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SIM_DIR "log"
-
 /* ---- clocks ---- */
 
 static int64_t to_host_us(const struct sim_host *m, int64_t us) {
@@ -31,10 +29,11 @@ static int64_t to_world_us(const struct sim_host *m, int64_t mono_ms) {
 
 static int64_t env_mono_ms(void *ctx) { return host_mono_ms(ctx); }
 
-static int64_t env_wall_ms(void *ctx) {
-    struct sim_host *m = ctx;
+int64_t host_wall_ms(const struct sim_host *m) {
     return 1700000000000 + host_mono_ms(m) + m->wall_offset_ms;
 }
+
+static int64_t env_wall_ms(void *ctx) { return host_wall_ms(ctx); }
 
 static void arm(struct sim_host *m, int64_t at_us) {
     if (at_us < m->w->now_us)
@@ -124,6 +123,8 @@ static void env_log_sync(void *ctx) {
     world_push(m->w, m->w->now_us + disk_delay_us(m), SE_SYNC_RUN, m->index, m->life);
 }
 
+static void env_checkpoint_run(void *ctx) { disk_want_checkpoint(ctx); }
+
 static void env_note(void *ctx, enum log_level level, struct slice text) {
     struct sim_host *m = ctx;
     SAY(m->w, "%u notes: %.*s", m->id, text.len > 0 ? text.len : 0, (const char *)text.p);
@@ -135,10 +136,12 @@ static void env_stop(void *ctx, struct slice why) {
     snprintf(m->stop_why, sizeof m->stop_why, "%.*s", why.len > 0 ? why.len : 0,
              (const char *)why.p);
     SAY(m->w, "%u stops: %s", m->id, m->stop_why);
-    if (!m->excused && !m->rotten)
+    bool failed = disk_fault_happened(m);
+    if (!m->excused && !failed)
         world_fail(m->w, "server %u stopped without a reason of the disk's: %s", m->id,
                    m->stop_why);
-    host_crash(m, CRASH_KILL);
+    /* The power may have gone, and it has noticed nothing but errors. */
+    host_crash(m, failed ? disk_cut_how(m) : CRASH_KILL);
 }
 
 void host_init(struct world *w, uint32_t index) {
@@ -168,6 +171,7 @@ void host_init(struct world *w, uint32_t index) {
                           .peer_drop = env_peer_drop,
                           .set_timer = env_set_timer,
                           .log_sync = env_log_sync,
+                          .checkpoint_run = env_checkpoint_run,
                           .note = env_note,
                           .stop = env_stop};
     check_host_init(&m->check);
@@ -181,36 +185,50 @@ void host_close(struct sim_host *m) {
 
 /* ---- life and death ---- */
 
+/* Often: something is in flight in many of the rounds. */
+#define SIM_CONTAINER_CHECK_MS 30
+
 static struct member_config host_config(const struct sim_host *m) {
     const struct sim_plan *p = &m->w->plan;
-    return (struct member_config){.replica = {.server_id = m->id,
-                                              .ensemble = {m->w->servers, m->w->host_count},
-                                              .heartbeat_ms = p->heartbeat_ms,
-                                              .silence_ms = p->silence_ms,
-                                              .init_ms = p->init_ms,
-                                              .leader_serves = true,
-                                              .read_only_mode = p->read_only,
-                                              .tick_ms = 100,
-                                              .min_session_timeout_ms = 200,
-                                              .max_session_timeout_ms = 20000,
-                                              .max_frame_bytes = JUTE_MAXBUFFER_DEFAULT,
-                                              .max_outstanding = 1000,
-                                              .version = "sim",
-                                              .data_dir = SIM_DIR,
-                                              .data_log_dir = SIM_DIR},
-                                  .wal = {.dir = SIM_DIR, .segment_bytes = p->segment_bytes}};
+    return (struct member_config){
+        .replica = {.server_id = m->id,
+                    .ensemble = {m->w->servers, m->w->host_count},
+                    .heartbeat_ms = p->heartbeat_ms,
+                    .silence_ms = p->silence_ms,
+                    .init_ms = p->init_ms,
+                    .leader_serves = true,
+                    .read_only_mode = p->read_only,
+                    .tick_ms = 100,
+                    .min_session_timeout_ms = 200,
+                    .max_session_timeout_ms = 20000,
+                    .max_frame_bytes = JUTE_MAXBUFFER_DEFAULT,
+                    .max_outstanding = 1000,
+                    .extended_types = p->extended,
+                    .container_check_ms = p->extended ? SIM_CONTAINER_CHECK_MS : 0,
+                    .containers_per_minute = p->containers_per_minute,
+                    .container_never_used_ms = p->container_never_used_ms,
+                    .word_whitelist = "*",
+                    .snap_count = p->snap_count,
+                    .snap_size_limit_bytes = p->snap_size_bytes,
+                    .version = "sim",
+                    .data_dir = SIM_DIR,
+                    .data_log_dir = SIM_DIR},
+        .wal = {.dir = SIM_DIR, .segment_bytes = p->segment_bytes, .snap_retain = p->snap_retain}};
 }
 
 static void start_failed(struct sim_host *m, int err, const struct buf *why) {
     struct world *w = m->w;
-    bool excused = m->rotten || mem_files_fault_happened(m->disk);
+    bool damaged = m->rotten || disk_snapshots_rotten(m);
+    bool failed = disk_fault_happened(m);
+    bool alone = m->voter && w->plan.voters == 1;
     SAY(w, "%u does not start (%s): %.*s", m->id, strerror(-err), (int)why->len,
         (const char *)why->data);
-    if (!excused)
+    if (!failed && !(damaged && alone))
         world_fail(w, "server %u does not start, and nothing is wrong with its disk: %s: %.*s",
                    m->id, strerror(-err), (int)why->len, (const char *)why->data);
-    if (m->rotten && !mem_files_fault_happened(m->disk)) {
+    if (!failed) {
         m->refused = true; /* until somebody gives it a new disk */
+        fault_refused(m);
         return;
     }
     mem_files_power_cut(m->disk, MEM_CUT_TEAR, prng_next(&w->disk));
@@ -222,12 +240,13 @@ void host_begin(struct sim_host *m) {
     if (m->member || m->held_down || m->refused)
         return;
     m->life++;
+    disk_fault_forget(m);
     m->stopped = m->dying = m->syncing = m->flush_queued = m->serving = false;
+    m->checkpointing = m->mended = false;
     m->role = ZAB_LOOKING;
     m->timer_us = m->timer_armed_us = INT64_MAX;
     struct member_config config = host_config(m);
     struct buf why = BUF_INIT;
-    check_host_starts(m);
     SAY(w, "%u starts", m->id);
     host_enter(m);
     struct member *member = NULL;
@@ -273,8 +292,8 @@ static void bury(struct sim_host *m, enum sim_crash how) {
     m->zab = NULL;
     m->life++;
     m->excused = false;
-    m->dying = m->syncing = false;
-    m->crash_nth_call = 0;
+    m->dying = m->syncing = m->checkpointing = false;
+    m->crash_nth_call = m->cut_in_checkpoint = m->full_in_checkpoint = m->cut_in_repair = 0;
     m->serving = false;
     m->role = ZAB_LOOKING;
     links_of_dead(m, power && prng_chance(&w->net, 1, 2));
@@ -335,7 +354,7 @@ void host_sync_run(struct sim_host *m) {
     if (m->crash_nth_call > 0) {
         m->crash_nth_call = 0;
         if (mem_files_fault_happened(m->disk)) {
-            bury(m, prng_chance(&w->disk, 1, 2) ? CRASH_TEAR : CRASH_LOSE);
+            bury(m, disk_cut_how(m));
             return;
         }
         mem_files_fault(m->disk, 0, MEM_FAULT_ERROR, 0);

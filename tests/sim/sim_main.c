@@ -18,7 +18,8 @@ static const char help[] =
     "sim [OPTION…]: whole ensembles from seeds\n"
     "  --seeds N       so many seeds (2000), from --base N on (the time)\n"
     "  --seed N        this seed alone; with --verbose its dialogue\n"
-    "  --file FILE     the seeds of a file: lines `SEED [PROFILE] [# comment]`\n"
+    "  --file FILE     the seeds of a file: lines `SEED [PROFILE [plain]] [# comment]`\n"
+    "  --plain         without checkpoints, as seeds were drawn before there were any\n"
     "  --profile NAME  all of one profile, not each its own\n"
     "  --steps N       the faults end after so many steps at most\n"
     "  --shrink        of a seed that fails: faults, clients and steps left out while it does\n"
@@ -31,7 +32,7 @@ static const char help[] =
 
 struct options {
     uint64_t base, seeds;
-    bool one, verbose, shrink, twice, expect_failure;
+    bool one, verbose, shrink, twice, plain, expect_failure;
     int profile;
     uint32_t steps;
     const char *file;
@@ -58,8 +59,10 @@ static bool mutant_set(const char *name) {
 }
 
 static void mutants_list(void) {
-    for (int i = 1; i < MUTANT_COUNT; i++)
-        printf("%s\n", mutant_names[i]);
+#define MUTANT_DEF(name, text) puts(#name);
+#define MUTANT_SPEC_DEF(name, text)
+#include "common/mutant.def"
+#undef MUTANT_DEF
 }
 #endif
 
@@ -114,8 +117,9 @@ static void print_failure(const struct sim_plan *plan, const struct sim_outcome 
            (unsigned long long)plan->seed, plan->profile, plan->voters, plan->observers,
            plan->clients, (unsigned long long)o->steps, o->why);
     const char *commit = getenv("ZKFS_COMMIT");
-    printf("#   commit %s; see it again: sim --seed %llu --profile %s --verbose\n",
-           commit ? commit : "unknown", (unsigned long long)plan->seed, plan->profile);
+    printf("#   commit %s; see it again: sim --seed %llu --profile %s%s --verbose\n",
+           commit ? commit : "unknown", (unsigned long long)plan->seed, plan->profile,
+           plan->plain ? " --plain" : "");
     fflush(stdout);
 }
 
@@ -124,7 +128,7 @@ static bool one_seed(const struct options *opt, uint64_t seed, int profile, stru
     struct sim_plan plan;
     crash_text_len = (size_t)snprintf(crash_text, sizeof crash_text, "\n# a signal in seed %llu\n",
                                       (unsigned long long)seed);
-    sim_plan_draw(&plan, seed, profile);
+    sim_plan_draw(&plan, seed, profile, opt->plain);
     if (opt->steps > 0)
         plan.max_steps = opt->steps;
     struct sim_outcome o = sim_run(&plan, opt->verbose && !opt->shrink);
@@ -156,7 +160,7 @@ static int profile_of(const char *name) {
     return -1;
 }
 
-static int run_file(const struct options *opt, struct totals *t) {
+static int run_file(struct options *opt, struct totals *t) {
     FILE *f = fopen(opt->file, "r");
     if (!f) {
         fprintf(stderr, "sim: %s: %s\n", opt->file, strerror(errno));
@@ -165,12 +169,13 @@ static int run_file(const struct options *opt, struct totals *t) {
     char line[256];
     while (fgets(line, sizeof line, f)) {
         unsigned long long seed;
-        char profile[32] = "";
+        char profile[32] = "", plain[32] = "";
         char *hash = strchr(line, '#');
         if (hash)
             *hash = '\0';
-        if (sscanf(line, "%llu %31s", &seed, profile) < 1)
+        if (sscanf(line, "%llu %31s %31s", &seed, profile, plain) < 1)
             continue;
+        opt->plain = strcmp(plain, "plain") == 0;
         (void)one_seed(opt, seed, profile_of(profile), t);
     }
     fclose(f);
@@ -206,6 +211,8 @@ static bool parse_flag(struct options *opt, const char *arg) {
         opt->shrink = true;
     else if (strcmp(arg, "--twice") == 0)
         opt->twice = true;
+    else if (strcmp(arg, "--plain") == 0)
+        opt->plain = true;
     else
         return false;
     return true;

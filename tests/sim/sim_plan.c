@@ -26,7 +26,7 @@ static void at_moment(struct sim_fault *f, struct prng *p, enum sim_moment momen
 }
 
 static enum sim_moment draw_moment(struct prng *p) {
-    return (enum sim_moment)prng_range(p, MOMENT_SYNC, MOMENT_COUNT - 1);
+    return (enum sim_moment)prng_range(p, MOMENT_SYNC, MOMENT_PROPOSE);
 }
 
 static void add_crash(struct sim_plan *plan, struct prng *p) {
@@ -102,14 +102,16 @@ static void add_lag(struct sim_plan *plan, struct prng *p) {
     crash->until_us = crash->at_us + 50 * MS;
 }
 
-/* One is behind, one loses its disk, and one that has all is away: nobody may lead. */
-static void add_loss(struct sim_plan *plan, struct prng *p) {
+/* One is behind, one loses its disk, or what it wrote last, and one that has all is away: nobody
+ * may lead. */
+static void add_loss(struct sim_plan *plan, struct prng *p, enum sim_fault_type type) {
     uint32_t first = (uint32_t)prng_below(p, 3);
     struct sim_fault *behind = add(plan, p, FAULT_PARTITION);
     behind->arg = 1u << first;
     behind->at_us = prng_range(p, 200 * MS, plan->faults_us / 2);
     behind->until_us = behind->at_us + 320 * MS;
-    struct sim_fault *loses = add(plan, p, FAULT_WIPE);
+    struct sim_fault *loses = add(plan, p, type);
+    loses->arg = DAMAGE_NEWEST;
     loses->host = (first + 1) % 3;
     loses->at_us = behind->at_us + 300 * MS;
     loses->until_us = loses->at_us + 10 * MS;
@@ -117,6 +119,66 @@ static void add_loss(struct sim_plan *plan, struct prng *p) {
     away->host = (first + 2) % 3;
     away->at_us = loses->at_us - prng_range(p, 0, 5 * MS);
     away->until_us = away->at_us + 800 * MS;
+}
+
+/* ---- checkpoints ---- */
+
+static void add_checkpoint_crash(struct sim_plan *plan, struct prng *p) {
+    struct sim_fault *f = add(plan, p, FAULT_CRASH);
+    f->arg = (uint32_t)prng_range(p, CRASH_KILL, CRASH_TEAR);
+    at_moment(f, p, (enum sim_moment)prng_range(p, MOMENT_CHECKPOINT_BEGIN, MOMENT_PURGE));
+}
+
+static void add_cut_in_checkpoint(struct sim_plan *plan, struct prng *p) {
+    struct sim_fault *f = add(plan, p, FAULT_CUT_IN_CHECKPOINT);
+    f->arg = (uint32_t)prng_range(p, 1, 16);
+}
+
+static void add_full(struct sim_plan *plan, struct prng *p) {
+    struct sim_fault *f = add(plan, p, FAULT_CHECKPOINT_FULL);
+    f->arg = (uint32_t)prng_range(p, 1, 16);
+    struct sim_fault *again = add(plan, p, FAULT_SNAP_WORD);
+    again->host = f->host;
+    again->at_us = f->until_us;
+}
+
+static void add_snap_word(struct sim_plan *plan, struct prng *p) {
+    (void)add(plan, p, FAULT_SNAP_WORD);
+}
+
+static void add_rot_snapshot(struct sim_plan *plan, struct prng *p) {
+    struct sim_fault *f = add(plan, p, FAULT_ROT_SNAPSHOT);
+    f->at_us = prng_range(p, plan->faults_us / 3, plan->faults_us); /* when there are some */
+    f->until_us = f->at_us + prng_range(p, 5 * MS, 300 * MS);
+}
+
+/* Away while the others purge what it lacks. */
+static void add_absentee(struct sim_plan *plan, struct prng *p) {
+    struct sim_fault *f = add(plan, p, prng_chance(p, 1, 3) ? FAULT_PARTITION : FAULT_CRASH);
+    f->host = (uint32_t)prng_below(p, plan->voters + plan->observers);
+    f->arg = f->type == FAULT_CRASH ? (uint32_t)CRASH_KILL : 1u << f->host;
+    f->at_us = prng_range(p, 200 * MS, plan->faults_us / 2);
+    f->until_us = f->at_us + prng_range(p, 400 * MS, plan->faults_us / 2);
+}
+
+/* Drawn behind everything else, so that a seed's other draws are those of before. */
+static void draw_snapshots(struct sim_plan *plan, struct prng *p, bool calm, bool many_of_them) {
+    if (!many_of_them && prng_chance(p, 1, 5))
+        return;
+    plan->snap_count = prng_range(p, 20, many_of_them || prng_chance(p, 1, 2) ? 50 : 200);
+    plan->snap_retain = (int32_t)prng_range(p, 1, 3);
+    if (many_of_them || prng_chance(p, 1, 2))
+        plan->segment_bytes = prng_range(p, 300, 4000);
+    if (prng_chance(p, 1, 4))
+        plan->snap_size_bytes = prng_range(p, 2000, 60000);
+    many(plan, p, add_snap_word, 0, 2);
+    if (calm || prng_chance(p, 1, 3))
+        return;
+    many(plan, p, add_checkpoint_crash, 0, 2);
+    many(plan, p, add_cut_in_checkpoint, 0, 2);
+    many(plan, p, add_full, 0, 1);
+    if (plan->voters >= 3 && prng_chance(p, 1, 4))
+        add_rot_snapshot(plan, p);
 }
 
 /* ---- profiles ---- */
@@ -187,7 +249,7 @@ static void draw_absence(struct sim_plan *plan, struct prng *p) {
                 plan->faults[i].at_us += plan->faults_us / 2;
     }
     if (plan->voters == 3 && plan->late_host == SIM_HOSTS_MAX && !wiped && prng_chance(p, 1, 2)) {
-        add_loss(plan, p);
+        add_loss(plan, p, FAULT_WIPE);
         return;
     }
     many(plan, p, add_crash, 1, 5);
@@ -259,13 +321,71 @@ static void draw_chaos(struct sim_plan *plan, struct prng *p) {
         (void)add(plan, p, prng_chance(p, 1, 2) ? FAULT_WIPE : FAULT_ROT);
 }
 
-const char *const sim_profiles[] = {"calm", "crashes",  "writes",  "partitions", "sync",
-                                    "disk", "absence",  "rolling", "rollover",   "windows",
-                                    "slow", "sessions", "chaos"};
-static draw_fn *const draw_fns[] = {draw_calm,     draw_crashes, draw_writes,  draw_partitions,
-                                    draw_sync,     draw_disk,    draw_absence, draw_rolling,
-                                    draw_rollover, draw_windows, draw_slow,    draw_sessions,
-                                    draw_chaos};
+static void draw_checkpoints(struct sim_plan *plan, struct prng *p) {
+    plan->think_us /= 3;
+    plan->clients = 4;
+    many(plan, p, add_absentee, 0, 2);
+    many(plan, p, add_checkpoint_crash, 0, 4);
+    many(plan, p, add_cut_in_checkpoint, 0, 4);
+    many(plan, p, add_full, 0, 2);
+    many(plan, p, add_slow, 0, 2);
+    many(plan, p, add_crash, 0, 2);
+    if (plan->voters >= 3)
+        many(plan, p, add_rot_snapshot, 0, 2);
+    if (plan->voters >= 3 && prng_chance(p, 1, 6))
+        (void)add(plan, p, FAULT_WIPE);
+}
+
+static void add_damage(struct sim_plan *plan, struct prng *p) {
+    struct sim_fault *f = add(plan, p, FAULT_DAMAGE);
+    f->arg = DAMAGE_ANY;
+    f->until_us = f->at_us + prng_range(p, 5 * MS, 400 * MS);
+    if (prng_chance(p, 1, 4))
+        at_moment(f, p, MOMENT_REPAIR);
+}
+
+/* What is wrong with its disk is found when it starts, and that is when it dies again. */
+static void add_death_in_repair(struct sim_plan *plan, struct prng *p) {
+    if (prng_chance(p, 1, 2)) {
+        add(plan, p, FAULT_CUT_IN_REPAIR)->arg = (uint32_t)prng_range(p, 1, 60);
+        return;
+    }
+    struct sim_fault *f = add(plan, p, FAULT_CRASH);
+    f->arg = (uint32_t)prng_range(p, CRASH_KILL, CRASH_TEAR);
+    f->until_us = f->at_us + prng_range(p, 5 * MS, 100 * MS);
+    at_moment(f, p, MOMENT_REPAIR);
+}
+
+static void add_full_disk(struct sim_plan *plan, struct prng *p) {
+    struct sim_fault *f = add(plan, p, FAULT_FULL);
+    f->arg = (uint32_t)prng_range(p, 1, 30000);
+}
+
+static void draw_damage(struct sim_plan *plan, struct prng *p) {
+    if (plan->voters < 3)
+        plan->voters = 3;
+    plan->think_us /= 2;
+    if (plan->voters == 3 && prng_chance(p, 1, 4)) {
+        plan->segment_bytes = prng_range(p, 300, 2000);
+        add_loss(plan, p, FAULT_DAMAGE);
+        return;
+    }
+    many(plan, p, add_damage, 1, 4);
+    many(plan, p, add_death_in_repair, 0, 3);
+    many(plan, p, add_full_disk, 0, 2);
+    many(plan, p, add_crash, 0, 3);
+    many(plan, p, add_partition, 0, 2);
+    many(plan, p, add_rot_snapshot, 0, 1);
+    many(plan, p, add_cut_in_sync, 0, 2);
+}
+
+const char *const sim_profiles[] = {"calm", "crashes",  "writes",  "partitions",  "sync",
+                                    "disk", "absence",  "rolling", "rollover",    "windows",
+                                    "slow", "sessions", "chaos",   "checkpoints", "damage"};
+static draw_fn *const draw_fns[] = {draw_calm,     draw_crashes,     draw_writes,  draw_partitions,
+                                    draw_sync,     draw_disk,        draw_absence, draw_rolling,
+                                    draw_rollover, draw_windows,     draw_slow,    draw_sessions,
+                                    draw_chaos,    draw_checkpoints, draw_damage};
 
 #define PROFILES ((uint32_t)(sizeof draw_fns / sizeof draw_fns[0]))
 
@@ -316,10 +436,10 @@ static void draw_world(struct sim_plan *plan, struct prng *p) {
     plan->max_steps = 6000;
 }
 
-void sim_plan_draw(struct sim_plan *plan, uint64_t seed, int profile) {
+void sim_plan_draw(struct sim_plan *plan, uint64_t seed, int profile, bool plain) {
     struct prng p;
     prng_init(&p, seed);
-    *plan = (struct sim_plan){.seed = seed};
+    *plan = (struct sim_plan){.seed = seed, .plain = plain, .snap_retain = SNAP_RETAIN_DEFAULT};
     uint32_t own = (uint32_t)prng_below(&p, PROFILES);
     plan->profile_index = profile >= 0 ? (uint32_t)profile % PROFILES : own;
     plan->profile = sim_profiles[plan->profile_index];
@@ -328,4 +448,12 @@ void sim_plan_draw(struct sim_plan *plan, uint64_t seed, int profile) {
     plan->heal_quorum_only = prng_chance(&p, 1, 4);
     draw_fns[plan->profile_index](plan, &p);
     plan->read_only = prng_chance(&p, 1, 4);
+    draw_fn *fn = draw_fns[plan->profile_index];
+    if (!plain)
+        draw_snapshots(plan, &p, fn == draw_calm, fn == draw_checkpoints);
+    /* Not drawn: the other seeds mean what they meant before. */
+    plan->staying = !plain && seed % 4 == 3;
+    plan->extended = !plain && seed % 8 == 0;
+    plan->containers_per_minute = seed / 8 % 4 == 0 ? 600 : 60000;
+    plan->container_never_used_ms = seed / 8 % 3 == 0 ? 0 : 200;
 }

@@ -28,8 +28,17 @@ enum sim_fault_type {
     FAULT_SEVER,      /* the others are told that their links to `a` are gone; `a` hears nothing */
     FAULT_MOVE,       /* client arg's server is slow, and then its connection breaks */
     FAULT_INTRUDER,   /* somebody comes with client arg's session and a wrong password */
+    FAULT_CUT_IN_CHECKPOINT, /* the power goes at the arg-th file call of the next checkpoint */
+    FAULT_CHECKPOINT_FULL,   /* that call finds the disk full */
+    FAULT_ROT_SNAPSHOT,      /* a bit of a snapshot flips while the member is down */
+    FAULT_SNAP_WORD,         /* an operator asks for a checkpoint */
+    FAULT_DAMAGE,            /* of a file while the member is down; arg: enum sim_damage */
+    FAULT_CUT_IN_REPAIR,     /* the power goes at the arg-th file call of the next repair */
+    FAULT_FULL,              /* the disk has room for arg bytes, and no more for a while */
     FAULT_TYPES
 };
+
+enum sim_damage { DAMAGE_ANY, DAMAGE_NEWEST };
 
 /* When a fault begins: at its time, or when this happens the next time after it, at any host. */
 enum sim_moment {
@@ -43,6 +52,10 @@ enum sim_moment {
     MOMENT_LEADING, /* elected */
     MOMENT_SERVE,
     MOMENT_PROPOSE,
+    MOMENT_CHECKPOINT_BEGIN,
+    MOMENT_CHECKPOINT_END,
+    MOMENT_PURGE,
+    MOMENT_REPAIR, /* a damaged disk is looked at */
     MOMENT_COUNT
 };
 
@@ -67,6 +80,7 @@ struct sim_plan {
     uint64_t seed;
     const char *profile;
     uint32_t profile_index;
+    bool plain;
     uint32_t voters, observers, clients;
     bool uneven; /* weights or groups are not all the same */
     uint32_t weights[SIM_HOSTS_MAX];
@@ -76,6 +90,8 @@ struct sim_plan {
     /* zab, the store, the server */
     uint32_t counter_limit, window_bytes, recent_bytes, inflight_max, inflight_bytes_max;
     int64_t segment_bytes;
+    int64_t snap_count, snap_size_bytes; /* 0: no checkpoints by that */
+    int32_t snap_retain;
     int32_t heartbeat_ms, silence_ms, init_ms;
     int32_t session_timeout_ms; /* the shortest that clients ask for */
     /* the world */
@@ -87,6 +103,9 @@ struct sim_plan {
     uint32_t value_bytes; /* at most */
     bool sync_often;
     bool read_only; /* servers without a quorum serve who asks for that */
+    bool staying;   /* some clients add watches that stay */
+    bool extended;  /* and make containers and TTL znodes */
+    int32_t containers_per_minute, container_never_used_ms;
     uint32_t paths;
     int64_t faults_us; /* how long the first phase is */
     uint32_t max_steps;
@@ -97,7 +116,8 @@ struct sim_plan {
 
 extern const char *const sim_profiles[];
 uint32_t sim_profile_count(void);
-/* profile: an index of sim_profiles, or -1: the seed's own choice. */
-void sim_plan_draw(struct sim_plan *plan, uint64_t seed, int profile);
+/* profile: an index of sim_profiles, or -1: the seed's own choice. plain: as it was drawn before
+ * there were checkpoints, and without them. */
+void sim_plan_draw(struct sim_plan *plan, uint64_t seed, int profile, bool plain);
 
 #endif

@@ -93,6 +93,10 @@ void say_message(struct world *w, uint8_t from, uint8_t to, const struct sim_ite
     }
     if (m.is_hello)
         printf("HELLO");
+    else if (m.is_repair)
+        printf("REPAIR %d 0x%llx..0x%llx %zu", (int)m.repair.type,
+               (unsigned long long)m.repair.after, (unsigned long long)m.repair.until,
+               m.repair.record_count);
     else
         say_zab(&m.zab);
     putchar('\n');

@@ -22,7 +22,7 @@ void wires_close(struct world *w) {
 }
 
 static bool cut_off(const struct world *w, const struct sim_wire *c) {
-    return c->client != SIM_INTRUDER && w->cut[c->client][c->member] > 0;
+    return c->client < SIM_CLIENTS_MAX && w->cut[c->client][c->member] > 0;
 }
 
 static void kick(struct world *w, struct sim_wire *c, bool to_member) {
@@ -68,6 +68,12 @@ conn_id_t wire_open(struct world *w, uint32_t client, uint32_t member) {
     return c->id;
 }
 
+void wire_ask_snap(struct world *w, uint32_t member) {
+    static const uint8_t word[] = {'s', 'n', 'a', 'p'};
+    conn_id_t id = wire_open(w, SIM_OPERATOR, member);
+    put(w, wire_find(w, id), true, ITEM_BYTES, (struct slice){word, sizeof word});
+}
+
 void wire_client_send(struct world *w, conn_id_t id, struct slice frames) {
     struct sim_wire *c = wire_find(w, id);
     if (!c->client_open)
@@ -100,7 +106,10 @@ void wire_server_send(struct sim_host *m, conn_id_t id, struct slice bytes) {
                    (unsigned long long)id);
         return;
     }
-    check_server_sends(m, c, bytes);
+    if (c->client == SIM_OPERATOR)
+        check_snap_answer(m, c, bytes);
+    else
+        check_server_sends(m, c, bytes);
     if (c->client_open)
         put(m->w, c, false, ITEM_BYTES, bytes);
 }
@@ -136,6 +145,11 @@ static void feed_member(struct sim_host *m, struct sim_wire *c, const struct sim
     case ITEM_BYTES:
         if (!c->server_open)
             return;
+        if (c->client == SIM_OPERATOR) {
+            c->asked_zxid = m->check.applied;
+            member_client_word(m->member, c->id, (struct slice){item->bytes, item->len});
+            return;
+        }
         check_client_frame(m, c, (struct slice){item->bytes, item->len});
         member_client_frame(m->member, c->id, (struct slice){item->bytes, item->len});
         break;
@@ -183,9 +197,9 @@ void wire_arrive_from(struct world *w, uint32_t index, uint64_t gen) {
     struct sim_item *item = pipe_take(&c->from);
     world_trace(w, c->id, 16 + (uint64_t)item->type);
     world_trace_bytes(w, item->bytes, (size_t)item->len);
-    if (c->client_open && c->client != SIM_INTRUDER)
+    if (c->client_open && c->client < SIM_CLIENTS_MAX)
         client_hear(w->clients[c->client], c, item);
-    else if (c->client_open && item->type == ITEM_BYTES)
+    else if (c->client_open && c->client == SIM_INTRUDER && item->type == ITEM_BYTES)
         check_intruder(w, c, (struct slice){item->bytes, item->len});
     mem_free(item);
     if (c->client_open)

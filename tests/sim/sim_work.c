@@ -63,6 +63,18 @@ static void put_create(struct sim_client *c, struct buf *b, const char *path, in
     buf_close(&value);
 }
 
+static void put_ttl(struct sim_client *c, struct buf *b, const char *path, int32_t flags) {
+    struct buf value = BUF_INIT;
+    draw_value(c, &value);
+    struct proto_create_ttl_request req = {.path = text(path),
+                                           .data = {value.data, (int32_t)value.len},
+                                           .acl = open_acl(),
+                                           .flags = flags,
+                                           .ttl = prng_range(&c->w->work, 1, 400)};
+    proto_encode(b, PROTO_create_ttl_request, &req);
+    buf_close(&value);
+}
+
 static void put_delete(struct sim_client *c, struct buf *b, const char *path) {
     struct proto_delete_request req = {.path = text(path), .version = draw_version(c, 3)};
     proto_encode(b, PROTO_delete_request, &req);
@@ -83,12 +95,27 @@ static void put_check(struct sim_client *c, struct buf *b, const char *path) {
     proto_encode(b, PROTO_check_version_request, &req);
 }
 
+/* Containers and TTL znodes in a multi: there the flag decides. */
+static void put_extended(struct sim_client *c, struct buf *b, const char *path) {
+    bool ttl = prng_chance(&c->w->work, 1, 2);
+    struct proto_multi_header h = {.type = ttl ? OP_CREATE_TTL : OP_CREATE, .err = -1};
+    proto_encode(b, PROTO_multi_header, &h);
+    if (ttl)
+        put_ttl(c, b, path, CREATE_PERSISTENT_WITH_TTL);
+    else
+        put_create(c, b, path, CREATE_CONTAINER);
+}
+
 static void draw_multi(struct sim_client *c, struct sim_op *op) {
     struct prng *p = &c->w->work;
     int n = (int)prng_range(p, 1, 4);
     for (int i = 0; i < n; i++) {
         char path[PATH_BYTES];
         draw_path(c, path);
+        if (c->w->plan.extended && prng_chance(p, 1, 4)) {
+            put_extended(c, &op->record, path);
+            continue;
+        }
         static const int32_t types[] = {OP_CREATE, OP_CREATE, OP_DELETE, OP_SET_DATA, OP_CHECK};
         int32_t type = types[prng_below(p, 5)];
         struct proto_multi_header h = {.type = type, .done = false, .err = -1};
@@ -106,17 +133,54 @@ static void draw_multi(struct sim_client *c, struct sim_op *op) {
     proto_encode(&op->record, PROTO_multi_header, &end);
 }
 
+/* In place of a read that would watch once. */
+static void draw_staying(struct sim_client *c, struct sim_op *op, const char *path) {
+    struct prng *p = &c->w->work;
+    bool recursive = prng_chance(p, 1, 2);
+    static const char *const tops[] = {"/", "/d0", "/d1"};
+    if (recursive && prng_chance(p, 2, 3))
+        path = tops[prng_below(p, 3)];
+    bool adds = !prng_chance(p, 1, 4);
+    int32_t type = recursive ? WATCHER_RECURSIVE : WATCHER_PERSISTENT;
+    struct proto_add_watch_request req = {.path = text(path),
+                                          .mode = !adds       ? type
+                                                  : recursive ? ADD_WATCH_RECURSIVE
+                                                              : ADD_WATCH_PERSISTENT};
+    buf_reset(&op->record);
+    op->opcode = adds ? OP_ADD_WATCH : OP_REMOVE_WATCHES;
+    proto_encode(&op->record, PROTO_add_watch_request, &req);
+}
+
 static void draw_read(struct sim_client *c, struct sim_op *op, int32_t opcode, const char *path) {
     op->opcode = opcode;
     op->watch = prng_chance(&c->w->work, 1, 2);
     struct proto_path_watch_request req = {.path = text(path), .watch = op->watch};
     proto_encode(&op->record, PROTO_path_watch_request, &req);
+    if (op->watch && c->watches_for_good && !c->w->healing && prng_chance(&c->w->work, 1, 2))
+        draw_staying(c, op, path);
 }
 
 static void draw_sync(struct sim_op *op, const char *path) {
     op->opcode = OP_SYNC;
     struct proto_path_request req = {.path = text(path)};
     proto_encode(&op->record, PROTO_path_request, &req);
+}
+
+/* The directories too, so that containers get children and lose them. */
+static void draw_extended(struct sim_client *c, struct sim_op *op, const char *path) {
+    struct prng *p = &c->w->work;
+    bool sequential = prng_chance(p, 1, 6);
+    char name[PATH_BYTES];
+    snprintf(name, sizeof name, sequential ? "%.3s/q-" : "%s", path);
+    if (prng_chance(p, 1, 2)) {
+        op->opcode = OP_CREATE_CONTAINER;
+        put_create(c, &op->record, name,
+                   sequential ? CREATE_PERSISTENT_SEQUENTIAL : CREATE_CONTAINER);
+        return;
+    }
+    op->opcode = OP_CREATE_TTL;
+    put_ttl(c, &op->record, name,
+            sequential ? CREATE_PERSISTENT_SEQUENTIAL_WITH_TTL : CREATE_PERSISTENT_WITH_TTL);
 }
 
 static void draw_create(struct sim_client *c, struct sim_op *op, const char *path) {
@@ -157,7 +221,9 @@ void work_draw(struct sim_client *c, struct sim_op *op) {
     uint64_t r = prng_below(p, 100);
     if (c->w->plan.sync_often && prng_chance(p, 1, 3))
         r = 62;
-    if (r < 28) {
+    if (r < 28 && c->w->plan.extended && prng_chance(p, 1, 2)) {
+        draw_extended(c, op, path);
+    } else if (r < 28) {
         draw_create(c, op, path);
     } else if (r < 40) {
         op->opcode = OP_DELETE;

@@ -61,6 +61,7 @@ struct world *world_new(const struct sim_plan *plan, bool verbose) {
     prng_init(&w->disk, plan->seed ^ 0x6469736b);
     prng_init(&w->work, plan->seed ^ 0x776f726b);
     prng_init(&w->chaos, plan->seed ^ 0x6368616f73);
+    prng_init(&w->snap, plan->seed ^ 0x736e6170);
     w->check = check_new(w);
     draw_servers(w);
     for (uint32_t i = 0; i < w->host_count; i++) {
@@ -99,6 +100,8 @@ static struct sim_host *host_of(struct world *w, const struct sim_event *ev) {
     case SE_FLUSH:
     case SE_SYNC_RUN:
     case SE_SYNC_DONE:
+    case SE_CHECKPOINT_RUN:
+    case SE_CHECKPOINT_DONE:
         return &w->hosts[ev->who];
     case SE_LINK_PIPE: {
         const struct sim_link *l = &w->links[ev->who / 2];
@@ -124,8 +127,14 @@ static void dispatch_host(struct sim_host *m, const struct sim_event *ev) {
     case SE_SYNC_RUN:
         host_sync_run(m);
         break;
-    default:
+    case SE_SYNC_DONE:
         host_sync_done(m);
+        break;
+    case SE_CHECKPOINT_RUN:
+        disk_checkpoint_run(m);
+        break;
+    default:
+        disk_checkpoint_done(m);
         break;
     }
 }
@@ -136,6 +145,8 @@ static void dispatch(struct world *w, const struct sim_event *ev) {
     case SE_FLUSH:
     case SE_SYNC_RUN:
     case SE_SYNC_DONE:
+    case SE_CHECKPOINT_RUN:
+    case SE_CHECKPOINT_DONE:
         dispatch_host(&w->hosts[ev->who], ev);
         break;
     case SE_START:

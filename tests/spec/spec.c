@@ -1,7 +1,32 @@
 #include "tests/spec/spec.h"
 
+#ifdef ZKFS_MUTANTS
+#include "common/mutant.h"
+#endif
+
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+
+#ifdef ZKFS_MUTANTS
+/* The deliberate bug is named by ZKFS_MUTANT (common/mutant.def). */
+enum mutant mutant_active;
+
+static void choose_mutant(void) {
+    static const char *const names[] = {
+        "",
+#define MUTANT_DEF(name, text) #name,
+#include "common/mutant.def"
+#undef MUTANT_DEF
+    };
+    const char *name = getenv("ZKFS_MUTANT");
+    for (int i = 1; name && i < MUTANT_COUNT; i++)
+        if (strcmp(names[i], name) == 0)
+            mutant_active = (enum mutant)i;
+    if (name && !mutant_active)
+        abort();
+}
+#endif
 
 static void spec_broken(struct zab_world *w, const char *why) {
     fprintf(stderr, "%.*s", (int)w->trace.len, w->trace.data ? (const char *)w->trace.data : "");
@@ -67,6 +92,9 @@ void spec_expect_recovery(struct zab_world *w) {
 
 Suite *spec_suite(const char *name, const TTest *const *tests, size_t count) {
     Suite *s = suite_create(name);
+#ifdef ZKFS_MUTANTS
+    choose_mutant();
+#endif
     for (size_t i = 0; i < count; i++) {
         TCase *t = tcase_create(tests[i]->name);
         tcase_set_timeout(t, 60);

@@ -41,6 +41,87 @@ START_TEST(an_observer_counts_in_no_quorum) {
 }
 END_TEST
 
+/* Its snapshot was made while 2 led epoch 2, and holds what is committed there already: the log
+ * behind it comes from 2, or from a later leader. */
+START_TEST(an_observer_does_not_go_back_to_a_leader_that_was_replaced) {
+    struct world_config config = {.voters = 3, .observers = 1};
+    struct zab_world *w = spec_boot_with(&config);
+    world_advance(w, 500);
+    world_crash(w, 4, WORLD_KEEP_ALL);
+    world_wipe(w, 4);
+    world_commit(w, 3, 1);
+    world_isolate(w, 3); /* it does not know yet */
+    w->servers[1].disk_held = w->servers[2].snap_held = true;
+    world_advance(w, 200);
+    world_disk(w, 1); /* its promise */
+    world_settle(w);
+    ck_assert_int_eq(w->servers[2].role, ZAB_LEADING);
+    spec_join(w, 4);
+    ck_assert(world_app_send_piece(w, 2, 4));
+    w->servers[1].disk_held = false;
+    world_settle(w);
+    world_commit(w, 2, 1);
+    world_block(w, 4, 2, ZM_SYNCREADY);
+    w->servers[2].snap_held = false;
+    world_settle(w);
+    ck_zxid(w->servers[4].disk.base.begun, Z(1, 1));
+    ck_zxid(w->servers[4].disk.base.ended, Z(2, 1));
+    world_sever(w, 4, 2);
+    world_mend(w, 3, 4);
+    world_connect(w, 3, 4);
+    world_advance(w, 200);
+    ck_assert_int_eq(w->servers[3].role, ZAB_LEADING);
+    ck_assert_int_eq(w->servers[4].role, ZAB_LOOKING);
+    spec_expect_recovery(w);
+    spec_end(w);
+}
+END_TEST
+
+/* 2 leads epoch 2 without (1,1), which 3 commits in epoch 3; 4 has it, and comes to 2, which does
+ * not know yet. */
+START_TEST(an_observer_does_not_end_for_a_leader_that_was_replaced) {
+    struct world_config config = {.voters = 3, .observers = 1};
+    struct zab_world *w = spec_boot_with(&config);
+    world_advance(w, 500);
+    world_block(w, 3, 0, ZM_PROPOSAL);
+    world_propose(w, 3);
+    world_settle(w);
+    world_crash(w, 3, WORLD_KEEP_ALL);
+    world_lose(w, 3, 1);
+    world_lose(w, 3, 2);
+    world_unblock(w);
+    world_isolate(w, 4);
+    world_block(w, 2, 1, ZM_PROPOSAL);
+    world_settle(w);
+    world_advance(w, 200);
+    ck_zxid(world_durable(w, 2), Z(2, 0));
+    world_sever(w, 1, 2);
+    world_sever(w, 2, 3);
+    world_start(w, 3);
+    world_connect(w, 1, 3);
+    world_mend(w, 3, 4);
+    world_block(w, 1, 3, ZM_ACK); /* ... of (3,0) */
+    world_connect(w, 3, 4);
+    world_settle(w);
+    world_unblock(w);
+    world_block(w, 3, 4, ZM_INFORM);
+    world_settle(w);
+    world_deliver(w, 3, 4);
+    world_disk(w, 4);
+    ck_zxid(w->servers[4].applied, Z(1, 1));
+    world_sever(w, 3, 4);
+    world_mend(w, 2, 4);
+    world_connect(w, 2, 4);
+    world_run_to(w, 2, 4, ZM_SYNC);
+    ck_assert_int_eq(world_head(w, 2, 4)->mode, ZAB_SYNC_TRUNC);
+    world_unblock(w);
+    world_settle(w);
+    ck_assert(w->servers[4].z != NULL);
+    spec_expect_recovery(w);
+    spec_end(w);
+}
+END_TEST
+
 START_TEST(an_observer_catches_up_like_a_follower) {
     struct world_config config = {.voters = 3, .observers = 1};
     struct zab_world *w = spec_boot_with(&config);
@@ -223,7 +304,10 @@ START_TEST(a_learner_that_joins_during_an_epoch_in_place_is_synchronised) {
 END_TEST
 
 SPEC_SUITE("quorums", an_observer_hears_what_is_committed_and_nothing_else,
-           an_observer_counts_in_no_quorum, an_observer_catches_up_like_a_follower,
+           an_observer_counts_in_no_quorum,
+           an_observer_does_not_go_back_to_a_leader_that_was_replaced,
+           an_observer_does_not_end_for_a_leader_that_was_replaced,
+           an_observer_catches_up_like_a_follower,
            a_voter_without_weight_never_leads_and_never_counts, weights_decide_what_a_quorum_is,
            a_hierarchical_quorum_is_a_majority_of_majorities, an_epoch_in_place_loses_no_learner,
            an_epoch_in_place_waits_for_what_is_in_flight,

@@ -37,6 +37,15 @@ static bool on_end(void *ctx, zxid_t begun, zxid_t ended) {
     return begun <= ended;
 }
 
+static void on_reset(void *ctx, zxid_t begun) {
+    struct disk *d = ctx;
+    d->based = false;
+    d->begun = d->last = 0;
+    d->pieces[0] = 0;
+}
+
+static void on_older(void *ctx, zxid_t base, const zxid_t *ends, size_t count) {}
+
 static void on_record(void *ctx, const struct log_record *r) {
     struct disk *d = ctx;
     d->last = r->zxid;
@@ -45,7 +54,13 @@ static void on_record(void *ctx, const struct log_record *r) {
 
 static int disk_open(struct disk *d) {
     struct wal_config config = {.dir = DIR, .segment_bytes = 256, .salt = 7};
-    struct store_reader reader = {d, on_epoch, on_piece, on_end, on_record};
+    struct store_reader reader = {.ctx = d,
+                                  .epoch = on_epoch,
+                                  .snap_chunk = on_piece,
+                                  .snap_end = on_end,
+                                  .snap_reset = on_reset,
+                                  .older = on_older,
+                                  .record = on_record};
     d->epoch = 0;
     d->based = false;
     d->begun = d->last = 0;
@@ -149,7 +164,9 @@ END_TEST
 START_TEST(scenario_s29_an_empty_snapshot_is_refused) {
     struct disk d;
     disk_with_a_base(&d);
-    mem_files_cut(d.files, DIR "/snapshot", 0);
+    char *path = mem_files_last(d.files, DIR, "snapshot.", 0);
+    mem_files_cut(d.files, path, 0);
+    mem_free(path);
     refuses(&d);
 }
 END_TEST

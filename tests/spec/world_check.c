@@ -199,12 +199,16 @@ static void check_vote(struct zab_world *w, uint8_t id, const struct zab_vote *v
                     ULL(v->leader_zxid), ULL(world_durable(w, id)));
     if (v->blank != (world_durable(w, id) == 0))
         world_break(w, "%u votes as blank or not against its disk (Z12)", id);
+    if (v->lossy != w->servers[id].disk.lossy)
+        world_break(w, "%u votes as lossy or not against its disk", id);
 }
 
 static void check_promise(struct zab_world *w, uint8_t id, const struct zab_msg *m) {
     struct world_server *s = &w->servers[id];
     if (s->disk.accepted_epoch < m->epoch)
         world_break(w, "%u speaks of epoch %u before that is durable (R7)", id, m->epoch);
+    if (m->type == ZM_ACKEPOCH && m->lossy != s->disk.lossy)
+        world_break(w, "%u promises as lossy or not against its disk", id);
     if (m->type == ZM_ACKEPOCH && !m->counted)
         return;
     if (m->type == ZM_LEADERINFO && s->claimed_epoch == m->epoch)

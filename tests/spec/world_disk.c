@@ -116,6 +116,7 @@ void world_disk_carry_out(struct zab_world *w, uint8_t id, const struct world_jo
     case JOB_INSTALL:
         d->based = true;
         d->base = job->snapshot;
+        d->begins = d->base.begun;
         d->log.count = 0;
         break;
     case JOB_EPOCH:
@@ -189,7 +190,7 @@ size_t world_disk(struct zab_world *w, uint8_t id) {
 
 /* Where reading begins: the index behind `after`, or -1 when the log does not reach back there. */
 static int64_t read_from(const struct world_disk *d, zxid_t after) {
-    if (after == (d->based ? d->base.begun : 0))
+    if (after == d->begins)
         return 0;
     for (size_t i = d->log.count; i > 0; i--)
         if (d->log.list[i - 1].zxid == after)

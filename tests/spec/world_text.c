@@ -25,8 +25,12 @@ static void vote_text(const struct zab_vote *v, struct buf *out) {
         buf_printf(out, " for %u at 0x%llx", v->leader, ULL(v->leader_zxid));
     else
         buf_printf(out, " leader %u epoch %u", v->leader, v->epoch);
+    if (v->leader_full)
+        buf_printf(out, " full");
     if (v->blank)
         buf_printf(out, " blank");
+    if (v->lossy)
+        buf_printf(out, " lossy");
 }
 
 static void sync_text(const struct zab_msg *m, struct buf *out) {
@@ -40,6 +44,8 @@ static void ackepoch_text(const struct zab_msg *m, struct buf *out) {
     buf_printf(out, "ACKEPOCH %u%s", m->epoch, m->counted ? "" : " not counted");
     if (m->blank)
         buf_printf(out, " blank");
+    if (m->lossy)
+        buf_printf(out, " lossy");
     for (uint32_t i = 0; i < m->epoch_count; i++)
         buf_printf(out, "%s0x%llx", i == 0 ? " history " : ",", ULL(m->epochs[i]));
     if (m->base)
@@ -56,8 +62,9 @@ void world_message_text(const struct zab_msg *m, struct buf *out) {
         vote_text(&m->vote, out);
         break;
     case ZM_FOLLOWERINFO:
-        buf_printf(out, "FOLLOWERINFO %u at 0x%llx%s%s", m->epoch, ULL(m->zxid),
-                   m->observer ? " observer" : "", m->blank ? " blank" : "");
+        buf_printf(out, "FOLLOWERINFO %u at 0x%llx%s%s%s", m->epoch, ULL(m->zxid),
+                   m->observer ? " observer" : "", m->blank ? " blank" : "",
+                   m->lossy ? " lossy" : "");
         break;
     case ZM_LEADERINFO:
         buf_printf(out, "LEADERINFO %u", m->epoch);
@@ -96,7 +103,7 @@ void world_message_text(const struct zab_msg *m, struct buf *out) {
         buf_printf(out, "PING %u 0x%llx", (unsigned)m->round, ULL(m->zxid));
         break;
     case ZM_PONG:
-        buf_printf(out, "PONG %u", (unsigned)m->round);
+        buf_printf(out, "PONG %u%s", (unsigned)m->round, m->full ? " full" : "");
         break;
     case ZM_APP:
         buf_printf(out, "APP");

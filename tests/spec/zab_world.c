@@ -132,13 +132,18 @@ void world_start(struct zab_world *w, uint8_t id) {
         world_say(w, "%u starts with 0x%llx", id, (unsigned long long)world_durable(w, id));
     if (s->disk.accepted_epoch)
         zab_recover_epoch(s->z, s->disk.accepted_epoch);
+    if (s->disk.lossy)
+        zab_recover_lossy(s->z);
     if (s->disk.based) {
         world_app_load(w, id, &s->disk.base);
         zab_recover_base(s->z, s->disk.base.begun, s->disk.base.ended);
+        world_recover_older(w, id);
         world_pump(w, id);
     }
     for (size_t i = 0; i < s->disk.log.count && s->z; i++) {
         const struct world_record *r = &s->disk.log.list[i];
+        if (s->disk.based && r->zxid <= s->disk.base.begun)
+            continue;
         struct blob *payload = world_payload(r);
         bool follows = zab_recover(s->z, r->kind, r->zxid, r->committed, blob_slice(payload));
         blob_unref(payload);
@@ -152,6 +157,7 @@ void world_start(struct zab_world *w, uint8_t id) {
         return;
     world_clock(w, id);
     zab_start(s->z);
+    zab_full(s->z, s->full);
     world_pump(w, id);
 }
 
@@ -372,6 +378,9 @@ static void carry_out(struct zab_world *w, uint8_t id, const struct zab_output *
         world_payload_value(blob_slice(o->payload), &s->last_app);
         break;
     case ZAB_NOTE:
+        break;
+    case ZAB_WHOLE:
+        world_hear_whole(w, id);
         break;
     case ZAB_FATAL:
         hear_fatal(w, id, o->text);

@@ -59,9 +59,12 @@ struct world_job {
 
 struct world_disk {
     uint32_t accepted_epoch;
-    bool based; /* the log begins behind `base` */
+    bool based; /* there is a snapshot: `base`, installed or a checkpoint */
     struct world_snapshot base;
+    zxid_t begins;        /* what the log begins behind; before `base` when it reaches back */
     struct world_log log; /* durable */
+    bool lossy;           /* it has lost its log's end, */
+    zxid_t lost;          /* which was here */
     struct world_job *jobs;
     size_t job_count, job_cap;
 };
@@ -89,6 +92,7 @@ struct world_server {
     bool disk_held;  /* world_settle leaves the disk's jobs alone */
     bool snap_held;  /* world_settle sends no pieces of snapshots */
     bool reads_held; /* world_settle answers no ZAB_LOG_READ */
+    bool full;       /* its disk has no room; by world_full */
     bool fatal_expected;
     char fatal[160]; /* ZAB_FATAL's text: it has stopped */
 
@@ -107,7 +111,7 @@ struct world_server {
     uint32_t claimed_epoch; /* the newest that it told as a leader, in this role */
     zxid_t uptodate;        /* what UPTODATE said, in this role */
     bool serving;
-    uint32_t serves, roles, drops, snaps_sent, apps;
+    uint32_t serves, roles, drops, snaps_sent, apps, wholes;
     uint32_t last_app;  /* the value in the last ZAB_APP, */
     zxid_t app_applied; /* and what was applied when it came */
 
@@ -197,6 +201,19 @@ void world_wipe(struct zab_world *w, uint8_t id); /* a stopped server's disk is 
 void world_plant(struct zab_world *w, uint8_t id, enum zab_record_kind kind, zxid_t zxid,
                  zxid_t committed);
 
+/* --- what goes wrong with disks, and checkpoints (world_losses.c) --- */
+/* A stopped server's log has lost its last records, at most so many and none that its snapshot
+ * stands for, and it knows that (zab_recover_lossy). */
+void world_lose_end(struct zab_world *w, uint8_t id, size_t records);
+/* Whether each of these records is on the disk of another voter. */
+bool world_may_lose_end(const struct zab_world *w, uint8_t id, size_t records);
+bool world_may_lose_all(const struct zab_world *w, uint8_t id); /* ... of all its records */
+/* A snapshot of what it has applied stands beside the log. False when its state is not exact. */
+bool world_checkpoint(struct zab_world *w, uint8_t id);
+/* Removes the log up to zxid, a record of it that its snapshot stands for. */
+void world_purge(struct zab_world *w, uint8_t id, zxid_t zxid);
+void world_full(struct zab_world *w, uint8_t id, bool full);
+
 /* --- the disk --- */
 size_t world_disk(struct zab_world *w, uint8_t id); /* all jobs; how many */
 size_t world_disk_some(struct zab_world *w, uint8_t id, size_t n);
@@ -268,6 +285,8 @@ void world_disk_ask(struct zab_world *w, uint8_t id, const struct world_job *job
 /* The job's effect on the disk, without a word to anybody. */
 void world_disk_carry_out(struct zab_world *w, uint8_t id, const struct world_job *job);
 void world_disk_close(struct world_disk *d);
+void world_recover_older(struct zab_world *w, uint8_t id);
+void world_hear_whole(struct zab_world *w, uint8_t id);
 bool world_disk_read(struct zab_world *w, uint8_t id, uint8_t peer); /* answers a ZAB_LOG_READ */
 void world_link_send(struct zab_world *w, uint8_t from, uint8_t to, const struct zab_msg *msg);
 void world_link_drop(struct zab_world *w, uint8_t from, uint8_t to); /* `from` ends it */

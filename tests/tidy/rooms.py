@@ -11,6 +11,12 @@ ROOMS = {
     "replica/server": {"common", "replica/zab", "replica/tree", "replica/proto"},
     "replica/member.c": {"common", "replica"},
     "replica/member.h": {"common", "replica"},
+    "replica/member_start.c": {"common", "replica"},
+    "replica/member_state.h": {"common", "replica"},
+    "replica/mender.c": {"common", "replica"},
+    "replica/mender.h": {"common", "replica"},
+    "replica/offline": {"common", "replica/tree", "replica/proto", "replica/store", "replica/env.h",
+                        "replica/config.h", "replica/io/files_posix.h"},
     "replica": {"common", "replica"},
     "fs": {"common"},
     "tests": {"common", "replica", "fs", "tests"},
@@ -20,6 +26,10 @@ ROOMS = {
 NOT_FOR = {
     "replica/member.c": {"replica/io", "replica/config.h"},
     "replica/member.h": {"replica/io", "replica/config.h"},
+    "replica/member_start.c": {"replica/io", "replica/config.h"},
+    "replica/member_state.h": {"replica/io", "replica/config.h"},
+    "replica/mender.c": {"replica/io", "replica/config.h"},
+    "replica/mender.h": {"replica/io", "replica/config.h"},
 }
 
 # The parts of libc without a clock, randomness, files, sockets, threads or the environment.
@@ -45,6 +55,10 @@ HEADERS = {
     "replica/server": LIBC | HEADER_ONLY | {"stdio.h", "nettle/"},
     "replica/member.c": LIBC,
     "replica/member.h": LIBC,
+    "replica/member_start.c": LIBC,
+    "replica/member_state.h": LIBC,
+    "replica/mender.c": LIBC,
+    "replica/mender.h": LIBC,
     "replica": None,
     "fs": None,
     "tests": None,
@@ -57,6 +71,7 @@ CONFINED = {
     "uv.h": ["replica/io", "replica/main.c", "fs", "tests"],
     "fuse": ["fs", "tests"],
     "nettle/": ["replica/server", "tests"],
+    "zlib.h": ["replica/offline", "tests"],
 }
 
 # The archives of the pure rooms, and those whose symbols each may use.

@@ -3,47 +3,21 @@
  *   ZKFS_KILL_DIR   calls on paths below this directory, and on files opened there, are counted
  *   ZKFS_KILL_AT    the call before which the process dies
  *   ZKFS_KILL_HALF  set: a write at that place is half done first */
-/* With it the names below would stand for each other. */
-#undef _FILE_OFFSET_BITS
-#include <dlfcn.h>
+#include "tests/lib/preload.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
-#include <stdatomic.h>
-#include <stdbool.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
-#include <sys/types.h>
 #include <unistd.h>
 
-#define MAX_FDS 4096
-
 static atomic_int calls;
-static atomic_bool ours[MAX_FDS];
 
-typedef int open_fn(const char *, int, ...);
-typedef ssize_t pwrite_fn(int, const void *, size_t, off_t);
-typedef int fd_fn(int);
-typedef int truncate_fn(int, off_t);
 typedef int unlink_fn(const char *);
-typedef int rename_fn(const char *, const char *);
 typedef int mkdir_fn(const char *, mode_t);
 
-/* The name that the next library in line has. Pointers to functions and to data have one size here.
- */
-#define NEXT(name, type)                                                                           \
-    static type *next;                                                                             \
-    if (next == NULL)                                                                              \
-    *(void **)&next = dlsym(RTLD_NEXT, name)
-
-static bool below(const char *path) {
-    const char *dir = getenv("ZKFS_KILL_DIR");
-    return dir != NULL && path != NULL && strncmp(path, dir, strlen(dir)) == 0;
-}
-
-static bool counted(int fd) { return fd >= 0 && fd < MAX_FDS && ours[fd]; }
+static bool below(const char *path) { return is_below(path, "ZKFS_KILL_DIR"); }
 
 static bool due(void) {
     const char *at = getenv("ZKFS_KILL_AT");
@@ -57,7 +31,7 @@ static void die(void) {
 }
 
 static void count_fd(int fd) {
-    if (counted(fd) && due())
+    if (is_ours(fd) && due())
         die();
 }
 
@@ -85,7 +59,7 @@ static int open_as(open_fn *next, const char *path, int flags, mode_t mode) {
     }
 
 static ssize_t pwrite_as(pwrite_fn *next, int fd, const void *p, size_t n, off_t offset) {
-    if (counted(fd) && due()) {
+    if (is_ours(fd) && due()) {
         if (getenv("ZKFS_KILL_HALF") != NULL)
             (void)!next(fd, p, n / 2, offset);
         die();

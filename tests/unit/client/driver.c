@@ -151,6 +151,12 @@ void driver_request(struct driver *d, uint64_t token, int32_t opcode, const char
     request(d, token, opcode, PROTO_path_watch_request, &req, deadline_ms);
 }
 
+void driver_staying(struct driver *d, uint64_t token, int32_t opcode, const char *path,
+                    int32_t mode) {
+    struct proto_add_watch_request req = {.path = slice_from_str(path), .mode = mode};
+    request(d, token, opcode, PROTO_add_watch_request, &req, 0);
+}
+
 void driver_write(struct driver *d, uint64_t token, const char *path, int64_t deadline_ms) {
     struct proto_set_data_request req = {
         .path = slice_from_str(path), .data = slice_from_str("v"), .version = -1};

@@ -47,6 +47,9 @@ void put_reply(struct buf *b, int32_t xid, zxid_t zxid, int32_t err, struct slic
 /* Requests. */
 void driver_request(struct driver *d, uint64_t token, int32_t opcode, const char *path, bool watch,
                     int64_t deadline_ms);
+/* addWatch or removeWatches: `mode` is the mode of the one, the type of the other. */
+void driver_staying(struct driver *d, uint64_t token, int32_t opcode, const char *path,
+                    int32_t mode);
 void driver_write(struct driver *d, uint64_t token, const char *path, int64_t deadline_ms);
 
 /* What came out. The first update of the type in the last step, NULL when there is none. */

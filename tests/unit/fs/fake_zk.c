@@ -101,6 +101,7 @@ static void answer_connect(struct fake_zk *f, struct slice frame) {
     if (req.session_id == 0)
         f->session = f->next_session++;
     struct proto_connect_response res = {
+        .protocol_version = f->ours ? PROTOCOL_VERSION_RETRIES : 0,
         .timeout_ms = expired ? 0 : req.timeout_ms,
         .session_id = expired ? 0 : f->session,
         .passwd = {.p = passwd, .len = PASSWD_BYTES},
@@ -240,6 +241,38 @@ static int do_read(struct fake_zk *f, int32_t opcode, struct cursor *in, struct 
     return 0;
 }
 
+static int do_watch(struct fake_zk *f, int32_t opcode, struct cursor *in, struct buf *out) {
+    struct proto_add_watch_request req;
+    if (opcode == OP_SET_WATCHES || opcode == OP_SET_WATCHES2)
+        return opcode == OP_SET_WATCHES2 ? f->again_err : 0;
+    ck_assert(proto_decode(in, PROTO_add_watch_request, &req));
+    bool adds = opcode == OP_ADD_WATCH;
+    snprintf(adds ? f->added.path : f->removed.path, 256, "%.*s", (int)req.path.len,
+             (const char *)req.path.p);
+    if (adds) {
+        f->added.mode = req.mode;
+        jute_write_int(out, 0);
+        return f->add_err;
+    }
+    f->removed.mode = req.mode;
+    return f->old_types && req.mode > WATCHER_ANY ? ZK_MARSHALLINGERROR : 0;
+}
+
+static bool is_watch(int32_t opcode) {
+    return opcode == OP_ADD_WATCH || opcode == OP_REMOVE_WATCHES || opcode == OP_SET_WATCHES ||
+           opcode == OP_SET_WATCHES2;
+}
+
+void fake_event(struct fake_zk *f, enum zk_event type, const char *path, zxid_t zxid) {
+    struct proto_reply_header rh = {.xid = XID_NOTIFICATION, .zxid = zxid};
+    struct proto_watcher_event e = {type, STATE_SYNC_CONNECTED, slice_from_str(path)};
+    struct buf body = BUF_INIT;
+    proto_encode(&body, PROTO_reply_header, &rh);
+    proto_encode(&body, PROTO_watcher_event, &e);
+    answer(f, &body);
+    buf_close(&body);
+}
+
 static void lose(struct fake_zk *f) {
     if (--f->lose_times <= 0)
         f->lose = FAKE_KEEP;
@@ -274,9 +307,12 @@ static void answer_request(struct fake_zk *f, struct slice frame) {
         err = f->refuse_writes;
     else if (is_write)
         err = do_write(f, h.type, &in, &record);
+    else if (is_watch(h.type))
+        err = do_watch(f, h.type, &in, &record);
     else if (h.type != OP_PING && h.type != OP_CLOSE_SESSION)
         err = do_read(f, h.type, &in, &record);
-    bool is_mute = is_write && f->mute_first && f->lose != FAKE_KEEP;
+    bool is_mute = (is_write && f->mute_first && f->lose != FAKE_KEEP) ||
+                   (h.type == OP_ADD_WATCH && f->mute_adds);
     if (is_lost) {
         lose(f);
     } else if (!is_mute) {

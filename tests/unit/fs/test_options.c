@@ -43,12 +43,14 @@ END_TEST
 
 START_TEST(options_set_what_they_say) {
     ck_assert_int_eq(with("timeo=1.5,timeout=7,hard,ro_ok,ro,uid=3,gid=4,umask=77,strict_modes,"
-                          "no_allow_other,maxbuffer=4194304,noatime,_netdev,x-systemd.automount"),
+                          "no_allow_other,layout=dirs,empty=dir,maxbuffer=4194304,noatime,_netdev,"
+                          "x-systemd.automount"),
                      OPTIONS_RUN);
     ck_assert_int_eq(opt.timeo_ms, 1500);
     ck_assert_int_eq(opt.session_timeout_ms, 7000);
     ck_assert(opt.ro_ok);
     ck_assert(opt.hard && opt.ro && opt.strict_modes && !opt.allow_other);
+    ck_assert(opt.layout_dirs && opt.empty_dir);
     ck_assert_uint_eq(opt.uid, 3);
     ck_assert_uint_eq(opt.gid, 4);
     ck_assert_uint_eq(opt.umask, 077);
@@ -92,6 +94,8 @@ START_TEST(what_is_wrong_is_said) {
         {"timeo=1e300", "timeo: not a valid value"},
         {"uid=-1", "uid: not a valid value"},
         {"gid=4294967295", "gid: not a valid value"},
+        {"layout=tree", "layout: not a valid value: tree; mixed or dirs is expected"},
+        {"empty=", "empty: not a valid value: ; file or dir is expected"},
         {"umask=8", "umask: not a valid value"},
         {"umask=1000", "umask: not a valid value"},
         {"maxbuffer=10", "maxbuffer: not a valid value"},

@@ -90,6 +90,16 @@ START_TEST(a_lost_conditional_set_that_was_done_is_not_repeated) {
 }
 END_TEST
 
+START_TEST(a_lost_exclusive_set_is_not_won_by_what_may_be_anothers) {
+    fake_create(&fake, "/a", "old");
+    connect_zk();
+    lose_next(FAKE_LOSE_DONE);
+    zk_exclusive(zk, zk_set(zk, S("/a"), S("new"), 0, on_result, NULL));
+    wait_result(ZK_CONNECTIONLOSS);
+    ck_assert_int_eq(fake.requests[OP_SET_DATA], 1);
+}
+END_TEST
+
 static void another_sets_a(struct fake_zk *f) { fake_set(f, "/a", "another's"); }
 
 START_TEST(a_lost_conditional_set_that_another_was_faster_than_is_a_bad_version) {
@@ -282,6 +292,7 @@ Suite *unit_suite(void) {
     tcase_add_test(t, a_lost_create_is_not_taken_for_one_of_ours_that_was_answered);
     tcase_add_test(t, a_lost_ephemeral_create_is_known_by_its_owner);
     tcase_add_test(t, a_lost_conditional_set_that_was_done_is_not_repeated);
+    tcase_add_test(t, a_lost_exclusive_set_is_not_won_by_what_may_be_anothers);
     tcase_add_test(t, a_lost_conditional_set_that_another_was_faster_than_is_a_bad_version);
     tcase_add_test(t, a_lost_conditional_set_that_was_overwritten_is_unknown);
     tcase_add_test(t, a_lost_set_of_unreadable_data_is_unknown);

@@ -97,13 +97,28 @@ START_TEST(a_persistent_create_is_not_done_by_an_ephemeral) {
 }
 END_TEST
 
-START_TEST(a_container_is_known_by_its_mark) {
+START_TEST(a_container_is_known_by_its_mark_or_by_none) {
     struct wc_op op = create_op();
     op.mode = CREATE_CONTAINER;
     struct wc_look look = there(101, 101, 0, "v");
-    ck_assert_int_eq(check(op, look), WC_AGAIN);
+    ck_assert_int_eq(check(op, look), WC_DONE); /* Apache shows none */
     look.stat.ephemeral_owner = INT64_MIN;
     ck_assert_int_eq(check(op, look), WC_DONE);
+    look.stat.ephemeral_owner = SESSION;
+    ck_assert_int_eq(check(op, look), WC_AGAIN);
+}
+END_TEST
+
+START_TEST(a_ttl_znode_is_known_by_its_time_or_by_no_mark) {
+    struct wc_op op = create_op();
+    op.mode = CREATE_PERSISTENT_WITH_TTL;
+    op.ttl_ms = 5000;
+    struct wc_look look = there(101, 101, 0, "v");
+    ck_assert_int_eq(check(op, look), WC_DONE);
+    look.stat.ephemeral_owner = (session_id_t)(UINT64_C(0xff00000000000000) + 5000);
+    ck_assert_int_eq(check(op, look), WC_DONE);
+    look.stat.ephemeral_owner = (session_id_t)(UINT64_C(0xff00000000000000) + 6000);
+    ck_assert_int_eq(check(op, look), WC_AGAIN);
 }
 END_TEST
 
@@ -116,6 +131,15 @@ END_TEST
 
 START_TEST(a_conditional_set_is_done_when_the_next_version_has_its_data) {
     ck_assert_int_eq(check(set_op(4), there(1, 101, 5, "v")), WC_DONE);
+}
+END_TEST
+
+START_TEST(an_exclusive_set_is_not_taken_for_done_by_its_looks) {
+    struct wc_op op = set_op(4);
+    op.exclusive = true;
+    ck_assert_int_eq(check(op, there(1, 101, 5, "v")), WC_UNKNOWN);
+    ck_assert_int_eq(check(op, there(1, 101, 5, "another")), WC_AGAIN);
+    ck_assert_int_eq(check(op, there(1, 50, 4, "old")), WC_AGAIN);
 }
 END_TEST
 
@@ -234,9 +258,11 @@ Suite *unit_suite(void) {
     tcase_add_test(t, create_with_other_data_is_anothers_unless_it_was_changed_since);
     tcase_add_test(t, an_ephemeral_is_known_by_its_owner_even_exclusive);
     tcase_add_test(t, a_persistent_create_is_not_done_by_an_ephemeral);
-    tcase_add_test(t, a_container_is_known_by_its_mark);
+    tcase_add_test(t, a_container_is_known_by_its_mark_or_by_none);
+    tcase_add_test(t, a_ttl_znode_is_known_by_its_time_or_by_no_mark);
     tcase_add_test(t, data_that_may_not_be_read_leaves_a_create_unknown);
     tcase_add_test(t, a_conditional_set_is_done_when_the_next_version_has_its_data);
+    tcase_add_test(t, an_exclusive_set_is_not_taken_for_done_by_its_looks);
     tcase_add_test(t, a_conditional_set_is_sent_again_when_the_version_stands);
     tcase_add_test(t, a_conditional_set_lost_to_another_when_the_next_version_has_other_data);
     tcase_add_test(t, a_conditional_set_is_not_done_by_what_was_there_before_it);

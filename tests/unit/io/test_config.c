@@ -76,6 +76,11 @@ START_TEST(what_is_not_given_has_the_defaults_of_zookeeper) {
     ck_assert_int_eq(config.max_outstanding, 1000);
     ck_assert_int_eq(config.first_frame_ms, 10000);
     ck_assert_int_eq(config.segment_bytes, 64 << 20);
+    ck_assert_int_eq(config.sync_warn_ms, 1000);
+    ck_assert_int_eq(config.container_check_ms, 60000);
+    ck_assert_int_eq(config.containers_per_minute, 10000);
+    ck_assert_int_eq(config.container_never_used_ms, 0);
+    ck_assert(config.extended_types); /* not ZooKeeper's: docs/decisions/0013 */
     ck_assert(config.force_sync);
     ck_assert(!config.skip_acl);
     ck_assert(!config.keepalive);
@@ -90,7 +95,10 @@ START_TEST(every_obeyed_key_is_read) {
                 "globalOutstandingLimit=10\nnio.sessionlessCnxnTimeout=1234\n"
                 "clientTcpKeepAlive=true\nforceSync=no\nskipACL=yes\n"
                 "DigestAuthenticationProvider.superDigest=super:xQJmxLMiHGwaqBvst5y6rkB6HQs=\n"
-                "4lw.commands.whitelist=srvr, ruok\npreAllocSize=1024\n");
+                "4lw.commands.whitelist=srvr, ruok\npreAllocSize=1024\n"
+                "zookeeper.fsync.warningthresholdms=250\nextendedTypesEnabled=false\n"
+                "znode.container.checkIntervalMs=100\nznode.container.maxPerMinute=9\n"
+                "zookeeper.znode.container.maxNeverUsedIntervalMs=7\n");
     ck_assert_str_eq(config.data_dir, "/data");
     ck_assert_str_eq(config.data_log_dir, "/log");
     ck_assert_int_eq(config.client_port, 2182);
@@ -110,6 +118,11 @@ START_TEST(every_obeyed_key_is_read) {
     ck_assert_str_eq(config.super_digest, "super:xQJmxLMiHGwaqBvst5y6rkB6HQs=");
     ck_assert_str_eq(config.word_whitelist, "srvr, ruok");
     ck_assert_int_eq(config.segment_bytes, 1 << 20);
+    ck_assert_int_eq(config.sync_warn_ms, 250);
+    ck_assert(!config.extended_types);
+    ck_assert_int_eq(config.container_check_ms, 100);
+    ck_assert_int_eq(config.containers_per_minute, 9);
+    ck_assert_int_eq(config.container_never_used_ms, 7);
     ck_assert_uint_eq(notes.len, 0);
 }
 END_TEST

@@ -125,6 +125,65 @@ START_TEST(a_listing_leaves_the_dots_out) {
 }
 END_TEST
 
+START_TEST(a_file_has_as_many_names_as_were_given_to_it) {
+    int fd = open_new();
+    ck_assert_int_eq(files->links(NULL, fd), 1);
+    ck_assert_int_eq(link(path, other), 0);
+    ck_assert_int_eq(files->links(NULL, fd), 2);
+    files->unlink(NULL, path);
+    files->unlink(NULL, other);
+    ck_assert_int_eq(files->links(NULL, fd), 0);
+    files->close(NULL, fd);
+    ck_assert_int_eq(files->links(NULL, fd), -EBADF);
+}
+END_TEST
+
+/* What this process writes to its log from now on. */
+static int log_reader(void) {
+    int pair[2];
+    ck_assert_int_eq(pipe2(pair, O_NONBLOCK), 0);
+    ck_assert_int_eq(dup2(pair[1], STDERR_FILENO), STDERR_FILENO);
+    close(pair[1]);
+    return pair[0];
+}
+
+static bool logged(int reader, const char *text) {
+    char line[4096];
+    ssize_t n = read(reader, line, sizeof line - 1);
+    line[n > 0 ? n : 0] = '\0';
+    return strstr(line, text) != NULL;
+}
+
+START_TEST(what_failed_is_named_in_the_log) {
+    int pair[2];
+    int fd = open_new();
+    int reader = log_reader();
+    ck_assert_int_eq(pipe(pair), 0);
+    (void)files->write_back(NULL, -1, 0, 1);
+    ck_assert(logged(reader, "sync_file_range has failed file="));
+    (void)files->size(NULL, -1);
+    ck_assert(logged(reader, "fstat has failed file="));
+    (void)files->links(NULL, -1);
+    ck_assert(logged(reader, "fstat has failed file="));
+    (void)files->close(NULL, -1);
+    ck_assert(logged(reader, "close has failed file="));
+    (void)files->lock(NULL, -1);
+    ck_assert(logged(reader, "flock has failed file="));
+    (void)files->list(NULL, path, remove_name, NULL);
+    ck_assert(logged(reader, "opendir has failed file=/"));
+    /* A pipe has no place to write at; and a lock that another holds is in order. */
+    (void)files->pwrite(NULL, pair[1], "x", 1, 0);
+    ck_assert(logged(reader, "pwrite has failed file=pipe:"));
+    ck_assert_int_eq(files->lock(NULL, fd), 0);
+    int second = files->open(NULL, path, O_RDWR, 0);
+    ck_assert_int_eq(files->lock(NULL, second), -EAGAIN);
+    ck_assert(!logged(reader, "failed"));
+    files->close(NULL, fd);
+    files->close(NULL, second);
+    ck_assert(!logged(reader, "failed"));
+}
+END_TEST
+
 /* Two opens of one process stand for two processes: flock's lock is the open file's. */
 START_TEST(the_lock_is_held_by_one_open_file_only) {
     int first = open_new();
@@ -170,6 +229,8 @@ Suite *unit_suite(void) {
     tcase_add_test(t, a_write_that_is_cut_is_an_error_and_no_success);
     tcase_add_test(t, a_rename_replaces_and_an_unlink_removes);
     tcase_add_test(t, a_listing_leaves_the_dots_out);
+    tcase_add_test(t, a_file_has_as_many_names_as_were_given_to_it);
+    tcase_add_test(t, what_failed_is_named_in_the_log);
     tcase_add_test(t, the_lock_is_held_by_one_open_file_only);
     tcase_add_test(t, a_handle_is_not_inherited_by_programs);
     tcase_add_test(t, the_bytes_of_a_folder_are_those_of_all_files_below);

@@ -1,7 +1,8 @@
-/* The shell around a member that is played here: what it feeds, when it flushes and syncs, what it
+/* The shell around a member that is played: what it feeds, when it flushes and syncs, what it
  * does with output, and how it ends. The client is a plain socket in the test's own thread. */
 #include "replica/io/loop.h"
 #include "tests/lib/unit.h"
+#include "tests/unit/io/shell_play.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -10,7 +11,6 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -18,159 +18,6 @@
 #define PORT 23490
 #define MAX_FRAME 4096
 #define FRAME_MAX_BYTES (8 << 20)
-
-/* --- the member that is played: the first byte of a frame says what to do with it ---
- * e: send it back. b: send back a frame of 2 MiB. c: send it back and close. p: pause this
- * connection for 50 ms and send it back. w: a write, sent back when it is synced. l: send back how
- * many bytes the address of the connection has. t: want a tick in 20 ms and be busy for 60. m: send
- * back whether that tick's time has come. */
-
-struct member {
-    const struct env *env;
-    conn_id_t paused;
-    struct {
-        conn_id_t conn;
-        uint8_t byte;
-    } writes[256];
-    size_t written, syncing; /* of writes: appended in all; handed to the sync under way */
-    bool sync_active;
-    int32_t addr_len;
-    int64_t tick_ms, told_ms;
-};
-
-static struct member the_member;
-static atomic_int flushes, syncs, sync_us, opened, closed, start_error, sync_error;
-
-/* The clock that the member is shown never goes back. */
-static int64_t now_ms(struct member *m) {
-    int64_t now = m->env->mono_ms(m->env->ctx);
-    ck_assert_int_ge(now, m->told_ms);
-    m->told_ms = now;
-    return now;
-}
-
-static void send_frame(struct member *m, conn_id_t conn, uint8_t first, uint32_t n) {
-    uint8_t *frame = calloc(1, n + 4);
-    uint32_t length = htonl(n);
-    memcpy(frame, &length, 4);
-    frame[4] = first;
-    m->env->client_send(m->env->ctx, conn, (struct slice){frame, (int32_t)n + 4});
-    free(frame);
-}
-
-int member_start(const struct member_config *config, const struct env *env,
-                 struct member **ret_member, struct buf *ret_why) {
-    if (start_error != 0) {
-        buf_printf(ret_why, "no start");
-        return start_error;
-    }
-    the_member = (struct member){.env = env};
-    *ret_member = &the_member;
-    return 0;
-}
-
-void member_free(struct member *m) {}
-
-struct store *member_store(struct member *m) {
-    return NULL;
-}
-
-void member_client_open(struct member *m, conn_id_t conn, struct slice addr, uint16_t port) {
-    m->addr_len = addr.len;
-    ck_assert_uint_ne(port, 0);
-    opened++;
-}
-
-void member_client_word(struct member *m, conn_id_t conn, struct slice word) {
-    m->env->client_send(m->env->ctx, conn, word);
-    m->env->client_close(m->env->ctx, conn, (struct slice){0});
-}
-
-void member_client_closed(struct member *m, conn_id_t conn) { closed++; }
-
-/* It stands alone. */
-void member_peer_up(struct member *m, uint8_t peer) { ck_abort(); }
-void member_peer_message(struct member *m, uint8_t peer, struct slice message) { ck_abort(); }
-void member_peer_down(struct member *m, uint8_t peer) { ck_abort(); }
-
-void member_client_frame(struct member *m, conn_id_t conn, struct slice frame) {
-    switch (frame.p[0]) {
-    case 'e':
-        send_frame(m, conn, frame.p[1], (uint32_t)frame.len);
-        break;
-    case 'b':
-        send_frame(m, conn, 'b', 2 << 20);
-        break;
-    case 'c':
-        send_frame(m, conn, frame.p[1], (uint32_t)frame.len);
-        m->env->client_close(m->env->ctx, conn, (struct slice){(const uint8_t *)"test", 4});
-        break;
-    case 'p':
-        ck_assert_uint_ne(m->paused, conn); /* nothing is fed while it is paused */
-        m->paused = conn;
-        m->env->client_pause(m->env->ctx, conn, true);
-        m->env->set_timer(m->env->ctx, now_ms(m) + 50);
-        send_frame(m, conn, frame.p[1], (uint32_t)frame.len);
-        break;
-    case 'w':
-        m->writes[m->written].conn = conn;
-        m->writes[m->written++].byte = frame.p[1];
-        break;
-    case 't':
-        m->env->set_timer(m->env->ctx, now_ms(m) - 5);
-        m->tick_ms = now_ms(m) + 20;
-        m->env->set_timer(m->env->ctx, m->tick_ms);
-        usleep(60000);
-        break;
-    case 'm':
-        send_frame(m, conn, now_ms(m) < m->tick_ms ? 'b' : 'a', 1);
-        break;
-    case 'l':
-        send_frame(m, conn, (uint8_t)m->addr_len, 1);
-        break;
-    }
-}
-
-void member_tick(struct member *m) {
-    conn_id_t conn = m->paused;
-    if (m->tick_ms != 0)
-        ck_assert_int_ge(now_ms(m), m->tick_ms);
-    if (conn == 0)
-        return;
-    m->paused = 0;
-    m->env->client_pause(m->env->ctx, conn, false);
-}
-
-void member_flush(struct member *m) {
-    flushes++;
-    now_ms(m);
-    if (m->sync_active || m->written == 0)
-        return;
-    m->sync_active = true;
-    m->syncing = m->written;
-    m->env->log_sync(m->env->ctx);
-}
-
-int store_sync_run(struct store *s) {
-    syncs++;
-    if (sync_us > 0)
-        usleep((unsigned)sync_us);
-    return sync_error;
-}
-
-void member_log_synced(struct member *m, int result) {
-    ck_assert(m->sync_active);
-    m->sync_active = false;
-    if (result != 0) {
-        m->env->stop(m->env->ctx, (struct slice){(const uint8_t *)"disk", 4});
-        return;
-    }
-    for (size_t i = 0; i < m->syncing; i++)
-        send_frame(m, m->writes[i].conn, m->writes[i].byte, 2);
-    m->written -= m->syncing;
-    memmove(m->writes, m->writes + m->syncing, m->written * sizeof m->writes[0]);
-    member_flush(m);
-}
 
 /* --- the client --- */
 
@@ -416,6 +263,21 @@ START_TEST(a_slow_disk_holds_up_no_reads) {
 }
 END_TEST
 
+START_TEST(every_sync_is_measured_wherever_it_runs) {
+    sync_us = 50000;
+    launch();
+    int fd = dial();
+    for (int i = 0; i < 3; i++) {
+        put(fd, "w1");
+        expect(fd, "1");
+    }
+    put(fd, "n1");
+    expect(fd, "3");
+    close(fd);
+    ck_assert_int_eq(end(), LOOP_ORDERLY);
+}
+END_TEST
+
 START_TEST(an_orderly_stop_waits_for_the_sync_and_its_answers) {
     sync_us = 200000;
     launch();
@@ -496,6 +358,22 @@ START_TEST(a_log_that_is_refused_has_its_own_result) {
 }
 END_TEST
 
+START_TEST(a_start_that_finds_no_room_waits_for_it_and_can_be_stopped) {
+    start_error = -EDQUOT;
+    launch();
+    while (starts < 1)
+        usleep(1000);
+    ck_assert_int_eq(end(), LOOP_ORDERLY);
+    start_error = -ENOSPC;
+    launch();
+    while (starts < 3)
+        usleep(1000);
+    start_error = 0;
+    close(dial());
+    ck_assert_int_eq(end(), LOOP_ORDERLY);
+}
+END_TEST
+
 START_TEST(a_port_in_use_is_a_failure) {
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(PORT)};
@@ -544,11 +422,13 @@ Suite *unit_suite(void) {
     tcase_add_test(t, the_member_hears_once_of_a_client_that_went);
     tcase_add_test(t, a_word_is_fed_as_such_and_what_follows_is_dropped);
     tcase_add_test(t, a_slow_disk_holds_up_no_reads);
+    tcase_add_test(t, every_sync_is_measured_wherever_it_runs);
     tcase_add_test(t, an_orderly_stop_waits_for_the_sync_and_its_answers);
     tcase_add_test(t, what_was_sent_before_a_tick_was_due_is_read_before_its_time);
     tcase_add_test(t, a_stream_of_writes_does_not_keep_the_process_from_stopping);
     tcase_add_test(t, a_sync_that_fails_stops_the_process_without_an_answer);
     tcase_add_test(t, a_log_that_is_refused_has_its_own_result);
+    tcase_add_test(t, a_start_that_finds_no_room_waits_for_it_and_can_be_stopped);
     tcase_add_test(t, a_port_in_use_is_a_failure);
     tcase_add_test(t, both_families_are_served_and_a_mapped_address_comes_as_four_bytes);
     suite_add_tcase(s, t);

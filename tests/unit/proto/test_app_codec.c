@@ -49,6 +49,20 @@ static const struct app_msg messages[] = {
     {.type = APP_REVALIDATED, .tag = 301, .body = {NULL, -1}},
     {.type = APP_SYNC, .tag = 9, .body = {NULL, -1}},
     {.type = APP_SYNCED, .tag = 9, .body = {NULL, -1}},
+    {.type = APP_DIGEST, .body = {NULL, -1}, .zxid = 1},
+    {.type = APP_DIGEST, .body = {NULL, -1}, .zxid = 0x300000007, .has_digest = true},
+    {.type = APP_DIGEST,
+     .body = {NULL, -1},
+     .zxid = INT64_MAX,
+     .has_digest = true,
+     .digest = 0xfedcba9876543210},
+    {.type = APP_QUARANTINE,
+     .body = {NULL, -1},
+     .zxid = 0x300000007,
+     .has_digest = true,
+     .digest = 5,
+     .distrust = true},
+    {.type = APP_QUARANTINE, .body = {NULL, -1}, .zxid = 1, .has_digest = true},
 };
 #define MESSAGES (sizeof messages / sizeof *messages)
 
@@ -72,6 +86,10 @@ static void assert_messages_equal(const struct app_msg *a, const struct app_msg 
         assert_slices_equal(a->auth_ids[i].scheme, b->auth_ids[i].scheme);
         assert_slices_equal(a->auth_ids[i].id, b->auth_ids[i].id);
     }
+    ck_assert_int_eq(a->zxid, b->zxid);
+    ck_assert_int_eq(a->has_digest, b->has_digest);
+    ck_assert_uint_eq(a->digest, b->digest);
+    ck_assert_int_eq(a->distrust, b->distrust);
     ck_assert_uint_eq(a->touch_count, b->touch_count);
     for (size_t i = 0; i < a->touch_count; i++) {
         ck_assert_int_eq(a->touches[i].session_id, b->touches[i].session_id);
@@ -118,6 +136,11 @@ START_TEST(protobuf_c_reads_and_writes_the_same) {
         ck_assert_uint_eq(m->n_touches, messages[i].touch_count);
         ck_assert_int_eq(m->cxid, messages[i].cxid);
         ck_assert_int_eq(m->timeout_ms, messages[i].timeout_ms);
+        ck_assert_uint_eq(m->zxid, (uint64_t)messages[i].zxid);
+        ck_assert_int_eq(m->digest_present_case == ZKFS__PEER__APP__DIGEST_PRESENT_DIGEST,
+                         messages[i].has_digest);
+        ck_assert_uint_eq(messages[i].has_digest ? m->digest : 0, messages[i].digest);
+        ck_assert_int_eq(m->distrust, messages[i].distrust);
         for (size_t k = 0; k < m->n_touches; k++) {
             ck_assert_int_eq(m->touches[k]->session_id, touches[k].session_id);
             ck_assert_int_eq(m->touches[k]->timeout_ms, touches[k].timeout_ms);
@@ -182,7 +205,7 @@ START_TEST(what_is_malformed_is_refused) {
     ck_assert(REFUSED(""));
     ck_assert(REFUSED("\x10\1"));       /* no type */
     ck_assert(REFUSED("\x08\0"));       /* type 0 */
-    ck_assert(REFUSED("\x08\7"));       /* an unknown one */
+    ck_assert(REFUSED("\x08\x9"));      /* an unknown one */
     ck_assert(!REFUSED("\x08\1"));      /* REQUEST */
     ck_assert(REFUSED("\x08\1\x60\1")); /* field 12 */
     ck_assert(REFUSED("\x08\1\x10\0")); /* 0, written */
@@ -199,6 +222,26 @@ START_TEST(what_is_malformed_is_refused) {
     ck_assert(REFUSED("\x08\1\x4a\0\x4a\0")); /* twice */
     ck_assert(!REFUSED("\x08\1\x20\xff\xff\xff\xff\x0f"));
     ck_assert(REFUSED("\x08\1\x20\x80\x80\x80\x80\x10")); /* more than 32 bits */
+}
+END_TEST
+
+#define ZXID "\x61\1\0\0\0\0\0\0\0"
+#define DIGEST "\x69\0\0\0\0\0\0\0\0"
+
+START_TEST(digests_that_are_malformed_are_refused) {
+    ck_assert(!REFUSED("\x08\7" ZXID));
+    ck_assert(!REFUSED("\x08\7" ZXID DIGEST));
+    ck_assert(!REFUSED("\x08\x8" ZXID DIGEST));
+    ck_assert(!REFUSED("\x08\x8" ZXID DIGEST "\x70\1"));
+    ck_assert(REFUSED("\x08\7"));        /* no zxid */
+    ck_assert(REFUSED("\x08\7" DIGEST)); /* likewise */
+    ck_assert(REFUSED("\x08\7\x61\0\0\0\0\0\0\0\0"));
+    ck_assert(REFUSED("\x08\7\x61\0\0\0\0\0\0\0\x80")); /* below 0 */
+    ck_assert(REFUSED("\x08\x8" ZXID));                 /* no digest */
+    ck_assert(REFUSED("\x08\7" DIGEST ZXID));           /* out of order */
+    ck_assert(REFUSED("\x08\7" ZXID DIGEST "\x70\1"));  /* distrust is QUARANTINE's */
+    ck_assert(REFUSED("\x08\x8" ZXID DIGEST "\x70\2")); /* a boolean of 2 */
+    ck_assert(REFUSED("\x08\6" ZXID));                  /* a zxid is not SYNCED's */
 }
 END_TEST
 
@@ -253,6 +296,7 @@ Suite *unit_suite(void) {
     tcase_add_test(c, a_truncation_at_every_byte_is_refused_or_a_message_of_its_own);
     tcase_add_test(c, what_is_accepted_has_one_form);
     tcase_add_test(c, what_is_malformed_is_refused);
+    tcase_add_test(c, digests_that_are_malformed_are_refused);
     tcase_add_test(c, elements_that_are_malformed_are_refused);
     tcase_add_test(c, a_long_body_and_many_elements_come_back);
     suite_add_tcase(s, c);

@@ -39,7 +39,9 @@ static void add_votes(void) {
                                 .epoch = 6,
                                 .blank = true,
                                 .leader_blank = true,
-                                .answer = true};
+                                .answer = true,
+                                .lossy = true,
+                                .leader_full = true};
     add(ZM_VOTE); /* looking, for nobody, all 0 */
 }
 
@@ -48,6 +50,7 @@ static void add_discovery(void) {
     m->epoch = INT32_MAX;
     m->zxid = zxid_make(3, 4);
     m->observer = true;
+    m->lossy = true;
     m = add(ZM_FOLLOWERINFO);
     m->blank = true;
     add(ZM_LEADERINFO)->epoch = 300;
@@ -62,6 +65,7 @@ static void add_discovery(void) {
     m->blank = true;
     m = add(ZM_ACKEPOCH);
     m->epoch_count = 1;
+    m->lossy = true;
 }
 
 static void set_up(void) {
@@ -73,6 +77,7 @@ static void set_up(void) {
         m->mode = (enum zab_sync_mode)mode;
         m->zxid = zxid_make(2, 3);
         m->committed = zxid_make(2, 1);
+        m->ended = zxid_make(4, 0);
     }
     add(ZM_SNAPCHUNK)->payload = blob_new("a piece", 7);
     struct zab_msg *m = add(ZM_SNAPEND);
@@ -88,6 +93,7 @@ static void set_up(void) {
     m->round = 1u << 31;
     m->zxid = 5;
     add(ZM_PONG)->round = 127;
+    add(ZM_PONG)->full = true;
     add(ZM_APP)->payload = blob_new("the server room's", 17);
     add(ZM_APP)->payload = blob_new(NULL, 0);
 }
@@ -123,6 +129,8 @@ static void assert_votes_equal(const struct zab_vote *a, const struct zab_vote *
     ck_assert_int_eq(a->blank, b->blank);
     ck_assert_int_eq(a->leader_blank, b->leader_blank);
     ck_assert_int_eq(a->answer, b->answer);
+    ck_assert_int_eq(a->lossy, b->lossy);
+    ck_assert_int_eq(a->leader_full, b->leader_full);
 }
 
 static void assert_messages_equal(const struct zab_msg *a, const struct zab_msg *b) {
@@ -135,6 +143,8 @@ static void assert_messages_equal(const struct zab_msg *a, const struct zab_msg 
     ck_assert_int_eq(a->counted, b->counted);
     ck_assert_int_eq(a->observer, b->observer);
     ck_assert_int_eq(a->blank, b->blank);
+    ck_assert_int_eq(a->lossy, b->lossy);
+    ck_assert_int_eq(a->full, b->full);
     ck_assert_int_eq((int)a->mode, (int)b->mode);
     ck_assert_int_eq((int)a->kind, (int)b->kind);
     assert_votes_equal(&a->vote, &b->vote);
@@ -163,9 +173,9 @@ END_TEST
 
 START_TEST(a_hello_comes_back) {
     static const struct peer_hello hellos[] = {
-        {PEER_PROTOCOL_VERSION, 1, 2, 3, 4},
-        {UINT32_MAX, 255, 255, UINT64_MAX, UINT64_MAX},
-        {0, 0, 0, 0, 0},
+        {PEER_PROTOCOL_VERSION, 1, 2, 3, 4, false},
+        {UINT32_MAX, 255, 255, UINT64_MAX, UINT64_MAX, true},
+        {0, 0, 0, 0, 0, false},
     };
     for (size_t i = 0; i < sizeof hellos / sizeof *hellos; i++) {
         struct buf b = BUF_INIT;
@@ -178,6 +188,7 @@ START_TEST(a_hello_comes_back) {
         ck_assert_uint_eq(m.hello.to, hellos[i].to);
         ck_assert_uint_eq(m.hello.ensemble_id, hellos[i].ensemble_id);
         ck_assert_uint_eq(m.hello.config_hash, hellos[i].config_hash);
+        ck_assert_int_eq(m.hello.repairing, hellos[i].repairing);
         peer_message_close(&m);
         for (size_t n = 0; n < b.len; n++)
             ck_assert(refused((const char *)b.data, n));
@@ -230,6 +241,8 @@ START_TEST(what_is_accepted_has_one_form) {
         buf_reset(&again);
         if (m.is_hello)
             peer_hello_encode(&again, &m.hello);
+        else if (m.is_repair)
+            peer_repair_encode(&again, &m.repair);
         else
             peer_zab_encode(&again, &m.zab);
         ck_assert_uint_eq(again.len, b.len);
@@ -264,7 +277,7 @@ START_TEST(protobuf_c_reads_and_writes_the_same) {
         assert_same_as_protobuf_c(&b, messages[i].payload != NULL);
     }
     buf_reset(&b);
-    peer_hello_encode(&b, &(struct peer_hello){1, 2, 3, 4, 5});
+    peer_hello_encode(&b, &(struct peer_hello){1, 2, 3, 4, 5, true});
     assert_same_as_protobuf_c(&b, false);
     buf_close(&b);
 }
@@ -278,7 +291,8 @@ START_TEST(nothing_and_unknown_types_are_refused) {
     ck_assert(REFUSED("\x08\x11"));   /* 17 */
     ck_assert(REFUSED("\x08\x1f"));   /* 31 */
     ck_assert(REFUSED("\x08\x20"));   /* a hello without its part */
-    ck_assert(REFUSED("\x08\x21"));   /* 33 */
+    ck_assert(REFUSED("\x08\x21"));   /* a question about nothing */
+    ck_assert(REFUSED("\x08\x27"));   /* 39 */
     ck_assert(REFUSED("\x08\x8f\0")); /* not the shortest form */
     ck_assert(REFUSED("\x30\x01"));   /* no type */
     struct peer_message m;
@@ -295,7 +309,10 @@ START_TEST(a_field_that_the_type_does_not_have_is_refused) {
     ck_assert(REFUSED("\x08\x0f\x7a\0"));                             /* vote */
     ck_assert(REFUSED("\x08\x0f\x30\x05\x30\x05"));                   /* twice */
     ck_assert(REFUSED("\x08\x0f\x30\0"));                             /* 0, written */
-    ck_assert(REFUSED("\x08\x0f\x88\1\1"));                           /* field 17 */
+    ck_assert(REFUSED("\x08\x0f\x88\1\1"));                           /* lossy */
+    ck_assert(!REFUSED("\x08\x0f\x90\1\1"));                          /* full */
+    ck_assert(REFUSED("\x08\x0e\x90\1\1"));                           /* of a PING */
+    ck_assert(REFUSED("\x08\x0f\x98\1\1"));                           /* field 19 */
     ck_assert(REFUSED("\x08\x0f\x31\1\0\0\0\0\0\0\0"));               /* round as fixed64 */
     ck_assert(!REFUSED("\x08\x0e\x19\1\0\0\0\0\0\0\0\x30\x05"));      /* PING */
     ck_assert(REFUSED("\x08\x0e\x30\x05\x19\1\0\0\0\0\0\0\0"));       /* in another order */
@@ -312,12 +329,16 @@ START_TEST(numbers_out_of_range_are_refused) {
     ck_assert(!REFUSED("\x08\5\x50\3"));                    /* SYNC, SNAP */
     ck_assert(REFUSED("\x08\5\x50\4"));                     /* unknown mode */
     ck_assert(REFUSED("\x08\5"));                           /* no mode */
-    ck_assert(!REFUSED("\x08\2\x48\1"));                    /* FOLLOWERINFO, blank */
-    ck_assert(REFUSED("\x08\2\x48\2"));                     /* a boolean of 2 */
-    ck_assert(!REFUSED("\x08\1\x7a\2\x08\3"));              /* VOTE of who leads */
-    ck_assert(REFUSED("\x08\1\x7a\2\x08\4"));               /* unknown role */
-    ck_assert(!REFUSED("\x08\1\x7a\3\x10\xff\1"));          /* leader 255 */
-    ck_assert(REFUSED("\x08\1\x7a\3\x10\x80\2"));           /* leader 256 */
+    ck_assert(REFUSED("\x08\2\x88\1\2"));                   /* lossy by 2 */
+    ck_assert(!REFUSED("\x08\2\x88\1\1"));
+    ck_assert(!REFUSED("\x08\1\x7a\0\x88\1\1"));   /* VOTE of a lossy one */
+    ck_assert(REFUSED("\x08\1\x7a\2\x30\2"));      /* leader_full by 2 */
+    ck_assert(!REFUSED("\x08\2\x48\1"));           /* FOLLOWERINFO, blank */
+    ck_assert(REFUSED("\x08\2\x48\2"));            /* a boolean of 2 */
+    ck_assert(!REFUSED("\x08\1\x7a\2\x08\3"));     /* VOTE of who leads */
+    ck_assert(REFUSED("\x08\1\x7a\2\x08\4"));      /* unknown role */
+    ck_assert(!REFUSED("\x08\1\x7a\3\x10\xff\1")); /* leader 255 */
+    ck_assert(REFUSED("\x08\1\x7a\3\x10\x80\2"));  /* leader 256 */
     ck_assert(!REFUSED("\x08\x0f\x30\xff\xff\xff\xff\xff\xff\xff\xff\xff\1")); /* round 2^64-1 */
     ck_assert(REFUSED("\x08\x0f\x30\xff\xff\xff\xff\xff\xff\xff\xff\xff\2"));
     ck_assert(REFUSED("\x08\x0f\x30\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\1"));
@@ -327,7 +348,7 @@ END_TEST
 START_TEST(parts_that_are_missing_or_do_not_end_are_refused) {
     ck_assert(!REFUSED("\x08\1\x7a\0"));
     ck_assert(REFUSED("\x08\1"));                 /* a VOTE without its part */
-    ck_assert(REFUSED("\x08\1\x7a\2\x30\1"));     /* an unknown field in it */
+    ck_assert(REFUSED("\x08\1\x7a\2\x38\1"));     /* an unknown field in it */
     ck_assert(REFUSED("\x08\1\x7a\1"));           /* longer than the message */
     ck_assert(REFUSED("\x08\1\x7a\2\x08"));       /* likewise */
     ck_assert(REFUSED("\x08\1\x7a\1\x08\1"));     /* cut within */
@@ -365,6 +386,7 @@ START_TEST(histories_that_contradict_themselves_are_refused) {
     ck_assert(REFUSED("\x08\4\x48\1\x72\x08\1\0\0\0\5\0\0\0")); /* blank with epochs */
     ck_assert(REFUSED("\x08\4\x48\1\x69\1\0\0\0\0\0\0\0"));     /* blank with a base */
     ck_assert(REFUSED("\x08\2\x19\1\0\0\0\0\0\0\0\x48\1"));     /* blank with a zxid */
+    ck_assert(REFUSED("\x08\5\x19\2\0\0\0\0\0\0\0\x50\1"));     /* a leader that ends before */
     ck_assert(
         REFUSED("\x08\7\x19\2\0\0\0\0\0\0\0\x29\1\0\0\0\0\0\0\0")); /* ends before it begins */
     uint8_t many[4 + 2 + 8 * 65] = {0x08, 4, 0x72, 0x88, 4};

@@ -20,6 +20,11 @@ struct seen {
     int heads, znode_count, session_count;
     int refuse_at; /* the item at which a callback says no; -1: none */
     int items;
+    struct snap_walk walk; /* of a checkpoint's tail, the last of each kind */
+    struct log_record record;
+    int32_t record_bytes;
+    struct snap_digest digest;
+    int tails;
 };
 
 static struct slice dup_slice(struct slice s) {
@@ -28,8 +33,11 @@ static struct slice dup_slice(struct slice s) {
 
 static bool take_head(void *ctx, const struct snap_head *h) {
     struct seen *s = ctx;
-    ck_assert_int_eq(s->heads, 0);
+    if (s->heads > 0)
+        return false; /* the loader says no, too */
     s->head.secret = dup_slice(h->secret);
+    s->head.given = mem_dup(h->given, h->given_count * sizeof *h->given);
+    s->head.given_count = h->given_count;
     s->heads++;
     return s->items++ != s->refuse_at;
 }
@@ -60,6 +68,7 @@ static bool take_session(void *ctx, const struct snap_session *session) {
 
 static void seen_close(struct seen *s) {
     mem_free((void *)(uintptr_t)s->head.secret.p);
+    mem_free((void *)(uintptr_t)s->head.given);
     for (int i = 0; i < s->znode_count; i++) {
         mem_free((void *)(uintptr_t)s->znodes[i].path.p);
         blob_unref(s->znodes[i].data);
@@ -72,8 +81,34 @@ static void seen_close(struct seen *s) {
     }
 }
 
+static bool take_walk(void *ctx, const struct snap_walk *w) {
+    struct seen *s = ctx;
+    s->walk = *w;
+    return ++s->tails > 0;
+}
+
+static bool take_record(void *ctx, const struct log_record *r) {
+    struct seen *s = ctx;
+    s->record = *r;
+    s->record.payload = SLICE_NULL;
+    s->record_bytes = r->payload.len;
+    return ++s->tails > 0;
+}
+
+static bool take_digest(void *ctx, const struct snap_digest *d) {
+    struct seen *s = ctx;
+    s->digest = *d;
+    return ++s->tails > 0;
+}
+
 static bool read_into(struct slice piece, struct seen *s) {
-    struct snap_reader reader = {s, take_head, take_znode, take_session};
+    struct snap_reader reader = {.ctx = s,
+                                 .head = take_head,
+                                 .znode = take_znode,
+                                 .session = take_session,
+                                 .walk = take_walk,
+                                 .record = take_record,
+                                 .digest = take_digest};
     return snap_read_piece(piece, &reader);
 }
 
@@ -160,8 +195,11 @@ static void tear_down(void) {
     }
 }
 
+#define GIVEN 3
+static const session_id_t given[GIVEN] = {4, (session_id_t)9 << 56 | 77, -1};
+
 static void put_all(struct buf *b) {
-    snap_put_head(b, &(struct snap_head){{(const uint8_t *)"secret", 6}});
+    snap_put_head(b, &(struct snap_head){{(const uint8_t *)"secret", 6}, given, GIVEN});
     for (int i = 0; i < 6; i++)
         snap_put_znode(b, &images[i]);
     for (int i = 0; i < 3; i++)
@@ -205,6 +243,8 @@ START_TEST(everything_comes_back_in_its_order) {
     ck_assert(read_into(slice_of(&b), &s));
     ck_assert_int_eq(s.heads, 1);
     ck_assert(slice_equal_str(s.head.secret, "secret"));
+    ck_assert_uint_eq(s.head.given_count, GIVEN);
+    ck_assert_mem_eq(s.head.given, given, sizeof given);
     ck_assert_int_eq(s.znode_count, 6);
     for (int i = 0; i < 6; i++)
         assert_images_equal(&images[i], &s.znodes[i]);
@@ -220,9 +260,24 @@ START_TEST(a_missing_and_an_empty_secret_stay_apart) {
     for (int32_t len = -1; len <= 0; len++) {
         struct buf b = BUF_INIT;
         struct seen s = {.refuse_at = -1};
-        snap_put_head(&b, &(struct snap_head){{NULL, len}});
+        snap_put_head(&b, &(struct snap_head){.secret = {NULL, len}});
         ck_assert(read_into(slice_of(&b), &s));
         ck_assert_int_eq(s.head.secret.len, len);
+        seen_close(&s);
+        buf_close(&b);
+    }
+}
+END_TEST
+
+/* Each server once, in the order of their numbers. */
+START_TEST(ids_that_were_given_out_are_in_order) {
+    static const session_id_t wrong[][2] = {
+        {9, 9}, {9, 10}, {(session_id_t)2 << 56 | 1, (session_id_t)1 << 56 | 1}, {5, 0}, {0, 5}};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        struct buf b = BUF_INIT;
+        struct seen s = {.refuse_at = -1};
+        snap_put_head(&b, &(struct snap_head){SLICE_NULL, wrong[i], 2});
+        ck_assert(!read_into(slice_of(&b), &s));
         seen_close(&s);
         buf_close(&b);
     }
@@ -269,6 +324,8 @@ START_TEST(protobuf_c_reads_and_writes_the_same) {
     ck_assert_ptr_nonnull(m);
     ck_assert_uint_eq(m->base.n_unknown_fields, 0);
     ck_assert_uint_eq(m->n_heads, 1);
+    ck_assert_uint_eq(m->heads[0]->n_given, GIVEN);
+    ck_assert_uint_eq(m->heads[0]->given[1], (uint64_t)given[1]);
     ck_assert_uint_eq(m->n_znodes, 6);
     ck_assert_uint_eq(m->n_sessions, 3);
     ck_assert_uint_eq(m->sessions[0]->n_results, 4);
@@ -313,7 +370,7 @@ static void assert_one_form(const struct buf *b, int *accepted) {
     struct seen *s = mem_zalloc(sizeof *s);
     struct buf again = BUF_INIT;
     s->refuse_at = -1;
-    if (read_into(slice_of(b), s)) {
+    if (read_into(slice_of(b), s) && s->tails == 0) {
         (*accepted)++;
         if (s->heads)
             snap_put_head(&again, &s->head);
@@ -329,6 +386,40 @@ static void assert_one_form(const struct buf *b, int *accepted) {
     seen_close(s);
     mem_free(s);
 }
+
+START_TEST(a_checkpoints_tail_comes_back) {
+    struct buf b = BUF_INIT;
+    struct seen *s = mem_zalloc(sizeof *s);
+    s->refuse_at = -1;
+    struct log_record record = {.kind = LOG_TXN,
+                                .zxid = 0x300000002,
+                                .committed = 0x300000001,
+                                .payload = slice_from_str("payload")};
+    snap_put_walk(&b, &(struct snap_walk){0x300000001, 0x300000002});
+    snap_put_record(&b, &record);
+    snap_put_digest(&b, &(struct snap_digest){0x300000002, UINT64_MAX});
+    ck_assert(read_into(slice_of(&b), s));
+    ck_assert_int_eq(s->tails, 3);
+    ck_assert_int_eq(s->walk.begun, 0x300000001);
+    ck_assert_int_eq(s->walk.ended, 0x300000002);
+    ck_assert_int_eq(s->record.zxid, record.zxid);
+    ck_assert_int_eq(s->record_bytes, 7);
+    ck_assert_int_eq(s->digest.zxid, 0x300000002);
+    ck_assert_uint_eq(s->digest.digest, UINT64_MAX);
+    for (size_t n = 1; n < b.len; n++) {
+        s->tails = 0;
+        if (read_into((struct slice){b.data, (int32_t)n}, s))
+            ck_assert_int_gt(s->tails, 0);
+    }
+    /* A walk that ends before it begins. */
+    buf_reset(&b);
+    snap_put_walk(&b, &(struct snap_walk){2, 1});
+    ck_assert(!read_into(slice_of(&b), s));
+    buf_close(&b);
+    seen_close(s);
+    mem_free(s);
+}
+END_TEST
 
 START_TEST(what_is_accepted_has_one_form) {
     struct prng r;
@@ -436,7 +527,9 @@ Suite *unit_suite(void) {
     tcase_set_timeout(c, 60);
     tcase_add_checked_fixture(c, set_up, tear_down);
     tcase_add_test(c, everything_comes_back_in_its_order);
+    tcase_add_test(c, a_checkpoints_tail_comes_back);
     tcase_add_test(c, a_missing_and_an_empty_secret_stay_apart);
+    tcase_add_test(c, ids_that_were_given_out_are_in_order);
     tcase_add_test(c, an_ordinary_znode_takes_little_beside_its_path_and_data);
     tcase_add_test(c, large_items_come_back);
     tcase_add_test(c, protobuf_c_reads_and_writes_the_same);

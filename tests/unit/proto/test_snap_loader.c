@@ -91,8 +91,8 @@ static void put_many_results(struct buf *b) {
 }
 
 static const struct bad_piece bad_pieces[] = {
-    {"a snapshot that does not begin with its head", put_other_znode, true},
-    {"a snapshot that does not begin with its head", put_same_session, true},
+    {"a snapshot whose parts are out of order", put_other_znode, true},
+    {"a snapshot whose parts are out of order", put_same_session, true},
     {"a snapshot with two heads", put_head, false},
     {"the parent was not loaded before", put_orphan, true},
     {"the znode was loaded before", put_znode_twice, true},
@@ -147,6 +147,24 @@ START_TEST(what_is_not_whole_is_refused_and_leaves_the_replica_alone) {
 }
 END_TEST
 
+START_TEST(a_znode_that_comes_twice_far_apart_is_refused_at_the_end) {
+    struct buf b = BUF_INIT;
+    do_create(to->tree, 1, "/there", "x");
+    put_head(&b);
+    put_znode(&b, "/", 0);
+    put_znode(&b, "/a", 1);
+    put_znode(&b, "/b", 2);
+    put_znode(&b, "/a", 3);
+    feed_fine(&b);
+    ck_assert_str_eq(snap_loader_finish(loader, to, 5, 7), "the znode was loaded before");
+    ck_assert_ptr_nonnull(tree_find(to->tree, slice_from_str("/there")));
+    ck_assert_str_eq(snap_loader_finish(loader, to, 5, 7), "the znode was loaded before");
+    put_znode(&b, "/c", 4);
+    ck_assert_str_eq(feed(&b), "the znode was loaded before");
+    buf_close(&b);
+}
+END_TEST
+
 Suite *unit_suite(void) {
     Suite *s = suite_create("snap_loader");
     TCase *c = tcase_create("refusals");
@@ -154,6 +172,7 @@ Suite *unit_suite(void) {
     tcase_add_checked_fixture(c, set_up, tear_down);
     tcase_add_loop_test(c, a_piece_that_does_not_fit_is_refused_and_so_is_every_later_one, 0,
                         (int)BAD_PIECES);
+    tcase_add_test(c, a_znode_that_comes_twice_far_apart_is_refused_at_the_end);
     tcase_add_test(c, what_is_not_whole_is_refused_and_leaves_the_replica_alone);
     suite_add_tcase(s, c);
     return s;

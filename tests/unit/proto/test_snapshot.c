@@ -291,13 +291,17 @@ START_TEST(the_state_before_is_replaced) {
         history_step(&h);
         history_step(&other);
     }
-    tree_digest(other.at->tree);
-    uint64_t given_out = other.at->sessions.max_count = 99;
+    session_id_t given_out = (session_id_t)7 << 56 | 99,
+                 given_out_there = (session_id_t)8 << 56 | 5;
+    sessions_note_given(&other.at->sessions, given_out);
+    sessions_note_given(&h.at->sessions, given_out_there);
+    sessions_note_given(&h.at->sessions, given_out - 1);
     sending_begin(&s, h.at);
     sending_install(&s, other.at);
     assert_same(h.at, other.at);
     /* Ids that were given out are not given out again. */
-    ck_assert_uint_eq(other.at->sessions.max_count, given_out);
+    ck_assert_int_eq(other.at->sessions.given[7], given_out);
+    ck_assert_int_eq(other.at->sessions.given[8], given_out_there);
     history_close(&h);
     history_close(&other);
 }

@@ -2,6 +2,7 @@
 
 #include "common/mem.h"
 #include "replica/tree/tree_digest.h"
+#include "replica/tree/znode.h"
 
 #include <string.h>
 
@@ -108,6 +109,16 @@ static void carry_out(struct harness *h, const struct update *u) {
     case UPD_LOG_READ:
         answer_later(d, (struct event){.type = EV_LOG_RANGE, .peer = u->peer, .zxid = u->zxid});
         break;
+    case UPD_REPAIR_READ:
+        answer_later(
+            d, (struct event){
+                   .type = EV_REPAIR_RANGE, .peer = u->peer, .zxid = u->zxid, .ended = u->ended});
+        break;
+    case UPD_SNAP_READ:
+        answer_later(
+            d, (struct event){
+                   .type = EV_SNAP_RANGE, .peer = u->peer, .zxid = u->zxid, .bytes = SLICE_NULL});
+        break;
     case UPD_SNAP_BEGIN:
     case UPD_SNAP_ABANDON:
         pieces_clear(&d->coming, &d->coming_count);
@@ -118,6 +129,12 @@ static void carry_out(struct harness *h, const struct update *u) {
         break;
     case UPD_SNAP_END:
         snap_install(h, d, u);
+        break;
+    case UPD_START_OVER:
+        e->over[i] = e->dead[i] = true;
+        e->distrusts[i] = u->distrust;
+        e->start_overs[i]++;
+        answer_later(d, (struct event){.type = EV_PEER_DOWN});
         break;
     default:
         ck_abort_msg("update %d", u->type);
@@ -238,10 +255,20 @@ static void peer_dropped(struct ensemble *e, size_t i, uint8_t peer) {
         down(e, other, i);
 }
 
+/* Who has said that it starts over is gone. */
+static bool end_life(struct ensemble *e, size_t i) {
+    if (!e->over[i] || e->disk[i].answer_count == 0)
+        return false;
+    e_kill(e, i);
+    return true;
+}
+
 /* What the disk and the shell of server i have to say. */
 static bool answer(struct ensemble *e, size_t i) {
     struct e_disk *d = &e->disk[i];
     struct harness *h = e->h[i];
+    if (end_life(e, i))
+        return true;
     if (!alive(e, i) || e->frozen[i])
         return false;
     bool any = d->answer_count > 0;
@@ -250,12 +277,12 @@ static bool answer(struct ensemble *e, size_t i) {
         if (e->down[i][k])
             down(e, i, k);
     }
-    while (d->answer_count > 0) {
+    while (d->answer_count > 0 && !e->over[i]) {
         struct event ev = d->answers[0];
         memmove(d->answers, d->answers + 1, --d->answer_count * sizeof *d->answers);
         if (ev.type == EV_PEER_DOWN)
             peer_dropped(e, i, ev.peer);
-        else if (ev.type == EV_LOG_RANGE)
+        else if (ev.type == EV_LOG_RANGE || ev.type == EV_REPAIR_RANGE)
             log_range(e, i, ev);
         else
             event(e, i, ev);
@@ -323,6 +350,10 @@ static void settle_unless_held(struct ensemble *e) {
 
 void e_advance(struct ensemble *e, int64_t ms) {
     settle_unless_held(e);
+    for (size_t i = 0; i < e->count && !e->stay_over; i++) {
+        if (e->over[i] && e->disk[i].answer_count == 0)
+            e_revive(e, i);
+    }
     for (int64_t end = e->h[0]->mono_ms + ms; e->h[0]->mono_ms < end;) {
         int64_t next = end;
         for (size_t i = 0; i < e->count; i++) {
@@ -458,6 +489,10 @@ void e_revive(struct ensemble *e, size_t i) {
     struct harness *h = e->h[i];
     struct e_disk *d = &e->disk[i];
     e->dead[i] = false;
+    if (e->over[i] && e->distrusts[i])
+        e_wipe(e, i);
+    e->over[i] = false;
+    h->config.start_overs = e->start_overs[i];
     pieces_clear(&d->coming, &d->coming_count);
     h_recover(h);
     start_one(e, i);
@@ -468,6 +503,24 @@ void e_wipe(struct ensemble *e, size_t i) {
     pieces_clear(&e->disk[i].pieces, &e->disk[i].piece_count);
     e->disk[i].has_snapshot = false;
     e->h[i]->epoch = 0;
+}
+
+void e_spoil(struct harness *h) { h->r->tree->digest ^= 1; }
+
+void e_spoil_log(struct harness *h, const char *right, const char *wrong) {
+    for (size_t i = 0; i < h->log_count; i++) {
+        struct blob *p = h->log[i].payload;
+        uint8_t *at = p ? memmem(p->bytes, p->len, right, strlen(right)) : NULL;
+        if (at)
+            memcpy(at, wrong, strlen(wrong));
+    }
+}
+
+uint32_t e_start_overs(const struct ensemble *e) {
+    uint32_t sum = 0;
+    for (size_t i = 0; i < e->count; i++)
+        sum += e->start_overs[i];
+    return sum;
 }
 
 void e_assert_equal(struct ensemble *e) {

@@ -36,7 +36,11 @@ struct ensemble {
     struct harness *h[E_MAX]; /* [i] has the id i + 1 */
     struct e_disk disk[E_MAX];
     bool dead[E_MAX];
-    bool frozen[E_MAX]; /* gets no event */
+    bool frozen[E_MAX];    /* gets no event */
+    bool over[E_MAX];      /* said UPD_START_OVER: dead until e_revive, or the next e_advance */
+    bool distrusts[E_MAX]; /* and does not trust its disk */
+    uint32_t start_overs[E_MAX];
+    bool stay_over; /* e_advance revives nobody */
     struct e_way way[E_MAX][E_MAX];
     bool linked[E_MAX][E_MAX]; /* [a][b] and [b][a] alike */
     bool down[E_MAX][E_MAX];   /* [a] has not heard yet that its link to [b] is gone */
@@ -70,6 +74,7 @@ size_t e_index(const struct ensemble *e, const struct harness *h);
 /* No log of any server becomes durable; or all of them do, and what follows is settled. */
 void e_hold_disks(struct ensemble *e, bool hold);
 void e_kill(struct ensemble *e, size_t i); /* what is not durable is lost */
+/* Who started over does so once more, without its disk where it does not trust that. */
 void e_revive(struct ensemble *e, size_t i);
 /* The link breaks, and what is on it is lost. */
 void e_cut(struct ensemble *e, size_t a, size_t b);
@@ -78,6 +83,11 @@ void e_isolate(struct ensemble *e, size_t i);
 void e_rejoin(struct ensemble *e, size_t i);
 /* A dead server's disk is empty again. */
 void e_wipe(struct ensemble *e, size_t i);
+/* As if a change had gone wrong in memory, of which the disk knows nothing; and as if it had gone
+ * wrong on this server's disk: its log says `wrong`, of the same length, where it said `right`. */
+void e_spoil(struct harness *h);
+void e_spoil_log(struct harness *h, const char *right, const char *wrong);
+uint32_t e_start_overs(const struct ensemble *e); /* of all servers together */
 /* All living servers have the same tree and the same sessions. */
 void e_assert_equal(struct ensemble *e);
 

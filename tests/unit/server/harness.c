@@ -100,12 +100,24 @@ static void carry_out(struct harness *h, const struct update *u) {
         h->epoch = u->epoch;
         h->epoch_asked = true;
         break;
+    case UPD_LOG_RETRY:
+        h->log_retries++;
+        break;
     case UPD_LOG_TRUNCATE:
     case UPD_LOG_READ:
+    case UPD_REPAIR_READ:
+    case UPD_SNAP_READ:
     case UPD_SNAP_BEGIN:
     case UPD_SNAP_CHUNK:
     case UPD_SNAP_END:
     case UPD_SNAP_ABANDON:
+    case UPD_SNAP_REFUSED:
+    case UPD_CHECKPOINT_BEGIN:
+    case UPD_CHECKPOINT_CHUNK:
+    case UPD_CHECKPOINT_END:
+    case UPD_CHECKPOINT_ABANDON:
+    case UPD_SAVE_WHOLE:
+    case UPD_START_OVER:
     case UPD_PEER_SEND:
     case UPD_PEER_DROP:
         ck_assert_msg(h->other != NULL, "an ensemble of one has no use for update %d", u->type);
@@ -132,6 +144,10 @@ static void carry_out(struct harness *h, const struct update *u) {
     case UPD_NOTE:
         copy_text(h->last_note, sizeof h->last_note, u->bytes);
         break;
+    case UPD_REBUILD_BEGIN:
+    case UPD_REBUILD_COPY:
+    case UPD_REBUILD_END:
+        ck_abort_msg("no core rebuilds a history");
     case UPD_STOP:
         h->stopped = true;
         copy_text(h->stop_why, sizeof h->stop_why, u->bytes);
@@ -206,6 +222,8 @@ void h_recover(struct harness *h) {
     if (h->recover)
         h->recover(h);
     for (size_t i = 0; i < h->log_count && !h->stopped; i++) {
+        if (h->log[i].zxid <= h->recover_after)
+            continue;
         struct log_record rec = {h->log[i].kind, h->log[i].zxid, h->log[i].committed,
                                  blob_slice(h->log[i].payload)};
         one_step(h, (struct event){.type = EV_LOG_RECORD, .record = &rec});
@@ -379,7 +397,7 @@ void h_send_auth(struct harness *h, conn_id_t conn, const char *scheme, const ch
 }
 
 void h_word(struct harness *h, conn_id_t conn, const char *word) {
-    static const struct process_info info = {11, 22, 33, 44};
+    static const struct process_info info = {11, 22, 33, 44, 24, 17000, 12900};
     h_step(h, (struct event){
                   .type = EV_CLIENT_WORD, .conn = conn, .bytes = h_slice(word), .process = &info});
 }

@@ -35,8 +35,9 @@ struct harness {
     bool hold_log; /* appended records are not acknowledged until h_sync */
     struct h_record *log;
     size_t log_count, log_cap, synced;
-    uint32_t epoch;   /* the acceptedEpoch that was saved */
-    bool epoch_asked; /* and not answered yet */
+    uint32_t log_retries; /* UPD_LOG_RETRY so far */
+    uint32_t epoch;       /* the acceptedEpoch that was saved */
+    bool epoch_asked;     /* and not answered yet */
     struct h_conn conns[H_CONNS_MAX];
     conn_id_t last_conn;
     int64_t deadline_ms; /* 0: none asked for */
@@ -52,6 +53,7 @@ struct harness {
     void (*other)(struct harness *h, const struct update *u);
     void (*settle)(struct harness *h);
     void (*recover)(struct harness *h); /* what the disk has before the log's records */
+    zxid_t recover_after;               /* and only records behind it, where it says so */
 };
 
 /* tick 2000 ms, timeouts 4..40 s, 1000 outstanding, 60 connections per address. */

@@ -1,3 +1,4 @@
+#include "replica/server/digest.h"
 #include "tests/unit/server/harness.h"
 
 #include "tests/lib/unit.h"
@@ -240,13 +241,13 @@ START_TEST(a_session_whose_end_is_in_flight_takes_no_request) {
 }
 END_TEST
 
-START_TEST(an_idle_core_asks_for_no_tick) {
+START_TEST(an_idle_core_asks_for_the_scrubs_tick_and_no_other) {
     struct harness *h = h_started();
-    ck_assert_int_eq(h->deadline_ms, 0);
+    ck_assert_int_eq(h->deadline_ms, digest_deadline(h->r));
     conn_id_t c = h_client(h);
     h_send(h, c, 1, OP_CLOSE_SESSION, PROTO_empty, NULL);
     h_advance(h, 100000);
-    ck_assert_int_eq(h->deadline_ms, 0);
+    ck_assert_int_eq(h->deadline_ms, digest_deadline(h->r));
     h_free(h);
 }
 END_TEST
@@ -261,4 +262,5 @@ H_SUITE("expiry", a_silent_session_expires_within_a_tick_of_its_timeout_and_not_
         closing_a_session_deletes_its_ephemerals_and_only_those,
         closing_deletes_what_is_still_in_flight_and_not_what_is_being_deleted,
         what_a_client_sends_behind_its_close_is_ignored,
-        a_session_whose_end_is_in_flight_takes_no_request, an_idle_core_asks_for_no_tick)
+        a_session_whose_end_is_in_flight_takes_no_request,
+        an_idle_core_asks_for_the_scrubs_tick_and_no_other)

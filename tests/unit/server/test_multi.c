@@ -247,21 +247,6 @@ START_TEST(an_operation_that_has_no_place_in_a_multi_is_a_marshalling_error) {
 }
 END_TEST
 
-START_TEST(a_container_in_a_multi_is_refused_as_unimplemented) {
-    struct harness *h = h_started();
-    conn_id_t c = h_client(h);
-    struct buf b = BUF_INIT;
-    h_multi_create(&b, "/a", CREATE_CONTAINER);
-    h_multi_create(&b, "/b", 0);
-    send_multi(h, c, 1, &b);
-    take(h, c, 1);
-    expect_error(ZK_UNIMPLEMENTED);
-    expect_error(ZK_RUNTIMEINCONSISTENCY);
-    expect_end();
-    h_free(h);
-}
-END_TEST
-
 START_TEST(events_of_a_multi_come_in_the_order_of_its_operations_before_its_answer) {
     struct harness *h = h_started();
     conn_id_t c = h_client(h);
@@ -328,6 +313,5 @@ H_SUITE("multi", a_multi_answers_each_operation_and_takes_one_zxid,
         an_empty_multi_takes_a_zxid_and_answers_the_end, operations_see_those_before_them,
         a_multi_is_whole_again_after_a_start, a_multi_that_is_cut_anywhere_does_nothing,
         an_operation_that_has_no_place_in_a_multi_is_a_marshalling_error,
-        a_container_in_a_multi_is_refused_as_unimplemented,
         events_of_a_multi_come_in_the_order_of_its_operations_before_its_answer,
         a_multi_read_answers_each_with_a_result_or_an_error)

@@ -226,29 +226,9 @@ START_TEST(a_client_learns_who_it_is) {
 }
 END_TEST
 
-START_TEST(persistent_watches_are_refused_and_the_connection_stays) {
-    struct harness *h = h_started();
-    conn_id_t c = h_client(h);
-    struct proto_add_watch_request add = {.path = h_slice("/"), .mode = 1};
-    h_send(h, c, 1, OP_ADD_WATCH, PROTO_add_watch_request, &add);
-    ck_assert_int_eq(h_err(h, c, 1), ZK_UNIMPLEMENTED);
-    struct buf item = BUF_INIT;
-    jute_write_slice(&item, h_slice("/"));
-    struct proto_set_watches2 sw = {.persistent_watches = {1, {item.data, (int32_t)item.len}}};
-    h_send(h, c, 2, OP_SET_WATCHES2, PROTO_set_watches2, &sw);
-    ck_assert_int_eq(h_err(h, c, 2), ZK_UNIMPLEMENTED);
-    sw.persistent_watches = (struct jvec){0, {NULL, 0}};
-    h_send(h, c, 3, OP_SET_WATCHES2, PROTO_set_watches2, &sw);
-    ck_assert_int_eq(h_err(h, c, 3), ZK_OK);
-    buf_close(&item);
-    h_free(h);
-}
-END_TEST
-
 H_SUITE("read", a_read_shows_the_last_applied_zxid, children_come_with_and_without_a_stat,
         any_path_may_be_asked_for, exists_refuses_a_path_with_a_nul,
         a_read_that_is_cut_anywhere_is_a_marshalling_error, a_ping_is_answered_with_its_own_xid,
         sync_answers_the_path_as_given, an_unknown_type_is_answered_and_the_connection_closed,
         a_frame_too_short_for_a_header_closes_the_connection, ephemerals_are_listed_by_prefix,
-        all_children_are_counted_to_the_bottom, a_client_learns_who_it_is,
-        persistent_watches_are_refused_and_the_connection_stays)
+        all_children_are_counted_to_the_bottom, a_client_learns_who_it_is)

@@ -232,7 +232,7 @@ START_TEST(watches_are_found_and_removed_by_type) {
     ck_assert_int_eq(with_type(h, c, OP_CHECK_WATCHES, "/", 3), ZK_OK);
     ck_assert_int_eq(with_type(h, c, OP_CHECK_WATCHES, "/", 1), ZK_NOWATCHER);
     ck_assert_int_eq(with_type(h, c, OP_CHECK_WATCHES, "/x", 3), ZK_NOWATCHER);
-    ck_assert_int_eq(with_type(h, c, OP_CHECK_WATCHES, "/", 4), ZK_MARSHALLINGERROR);
+    ck_assert_int_eq(with_type(h, c, OP_CHECK_WATCHES, "/", 6), ZK_MARSHALLINGERROR);
     ck_assert_int_eq(with_type(h, c, OP_REMOVE_WATCHES, "/", 1), ZK_NOWATCHER);
     watch(h, c, OP_GET_CHILDREN, "/");
     ck_assert_int_eq(with_type(h, c, OP_REMOVE_WATCHES, "/", 3), ZK_OK);

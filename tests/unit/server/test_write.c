@@ -403,25 +403,15 @@ START_TEST(a_record_that_cannot_be_decoded_is_a_marshalling_error_at_every_lengt
 }
 END_TEST
 
-START_TEST(containers_ttls_and_reconfig_are_refused_and_the_connection_stays) {
+START_TEST(reconfig_is_refused_and_the_connection_stays) {
     struct harness *h = h_started();
     conn_id_t c = h_client(h);
-    struct blob *acl = acl_open_unsafe();
-    struct proto_create_request create = {
-        .path = h_slice("/t"), .data = h_slice("dd"), .acl = acl_view(acl), .flags = 4};
-    struct proto_create_ttl_request ttl = {
-        .path = h_slice("/t"), .acl = acl_view(acl), .flags = 5, .ttl = 1000};
-    h_send(h, c, 1, OP_CREATE_CONTAINER, PROTO_create_request, &create);
-    ck_assert_int_eq(h_err(h, c, 1), ZK_UNIMPLEMENTED);
-    h_send(h, c, 2, OP_CREATE_TTL, PROTO_create_ttl_request, &ttl);
-    ck_assert_int_eq(h_err(h, c, 2), ZK_UNIMPLEMENTED);
     static const uint8_t reconfig[20];
     h_send_bytes(h, c, 3, OP_RECONFIG, reconfig, sizeof reconfig);
     ck_assert_int_eq(h_err(h, c, 3), ZK_RECONFIGDISABLED);
     h_send_bytes(h, c, 4, OP_RECONFIG, reconfig, 3);
     ck_assert_int_eq(h_err(h, c, 4), ZK_MARSHALLINGERROR);
     ck_assert(!h->conns[c].closed);
-    blob_unref(acl);
     h_free(h);
 }
 END_TEST
@@ -451,5 +441,5 @@ H_SUITE("write", create_answers_the_path_and_its_own_zxid, create2_answers_path_
         preparation_sees_what_is_in_flight, a_commit_does_not_hide_what_later_proposals_did,
         set_acl_counts_its_own_version,
         a_record_that_cannot_be_decoded_is_a_marshalling_error_at_every_length,
-        containers_ttls_and_reconfig_are_refused_and_the_connection_stays,
+        reconfig_is_refused_and_the_connection_stays,
         a_check_of_its_own_is_answered_without_a_record)

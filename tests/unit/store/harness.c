@@ -32,9 +32,7 @@ static void fill_payload(struct buf *b, size_t i, size_t n) {
         buf_put_u8(b, (uint8_t)(b->len * 31 + i * 7));
 }
 
-static void take(void *ctx, const struct log_record *r) {
-    struct world *w = ctx;
-    size_t i = w->read++;
+static bool is_record(const struct world *w, size_t i, const struct log_record *r) {
     struct buf payload = BUF_INIT;
     bool known = i < w->appended && r->zxid == w->zxids[i];
     bool epoch = zxid_counter(r->zxid) == 0;
@@ -47,9 +45,33 @@ static void take(void *ctx, const struct log_record *r) {
     } else if (known) {
         known = r->kind == LOG_EPOCH;
     }
-    if (!known)
-        w->wrong = true;
     buf_close(&payload);
+    return known;
+}
+
+static void take(void *ctx, const struct log_record *r) {
+    struct world *w = ctx;
+    if (!is_record(w, w->read++, r))
+        w->wrong = true;
+}
+
+bool world_is_record(const struct world *w, const struct log_record *r, size_t *ret_index) {
+    for (size_t i = 0; i < w->appended; i++) {
+        if (w->zxids[i] != r->zxid)
+            continue;
+        *ret_index = i;
+        return is_record(w, i, r);
+    }
+    return false;
+}
+
+static bool take_piece(void *ctx, struct slice piece) { return true; }
+
+static bool take_snap(void *ctx, zxid_t begun, zxid_t ended) {
+    struct world *w = ctx;
+    while (w->read < w->appended && w->zxids[w->read] <= begun)
+        w->read++;
+    return true;
 }
 
 static void take_epoch(void *ctx, uint32_t accepted_epoch) {
@@ -58,7 +80,11 @@ static void take_epoch(void *ctx, uint32_t accepted_epoch) {
 }
 
 int world_open(struct world *w) {
-    const struct store_reader reader = {.ctx = w, .epoch = take_epoch, .record = take};
+    const struct store_reader reader = {.ctx = w,
+                                        .epoch = take_epoch,
+                                        .snap_chunk = take_piece,
+                                        .snap_end = take_snap,
+                                        .record = take};
     struct wal_config config = {
         .dir = DIR, .segment_bytes = w->segment_bytes, .no_sync = w->no_sync, .salt = w->salt};
     w->read = 0;
@@ -83,8 +109,9 @@ void world_append(struct world *w, bool epoch) {
     struct log_record r = {.kind = LOG_EPOCH, .zxid = w->zxids[i], .payload = SLICE_NULL};
     r.committed = i > 2 ? w->zxids[i - 2] : 0;
     if (epoch) {
-        w->asked = zxid_epoch(r.zxid);
-        store_save_epoch(w->store, w->asked);
+        if (zxid_epoch(r.zxid) > w->asked)
+            w->asked = zxid_epoch(r.zxid);
+        store_save_epoch(w->store, zxid_epoch(r.zxid));
     } else {
         fill_payload(&payload, i, w->payload_bytes);
         r.kind = LOG_TXN;

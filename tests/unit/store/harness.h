@@ -55,6 +55,9 @@ void world_check_history(const struct world *w);
 /* Whether the last start's message names a segment and an offset. */
 bool world_named_place(const struct world *w);
 
+/* Whether r is a record of the history, byte for byte; *ret_index is its place. */
+bool world_is_record(const struct world *w, const struct log_record *r, size_t *ret_index);
+
 /* A path of a segment: 0 the last, 1 the one before …; valid until the next call. */
 const char *world_segment(const struct world *w, size_t from_last);
 

@@ -11,6 +11,7 @@
 
 void model_init(struct model *m) {
     *m = (struct model){.files = mem_files_new(), .count = 1, .segment_bytes = 4096, .salt = 1};
+    m->snap_retain = 3;
 }
 
 void model_close(struct model *m) {
@@ -57,7 +58,14 @@ static size_t piece_bytes(uint32_t id, size_t i) {
     return r % 11 == 0 ? 0 : r % 5 == 0 ? 4 + r % 20000 : 4 + r % 100;
 }
 
-static size_t piece_count(uint32_t id) { return id % (PIECES_MAX + 1); }
+size_t model_piece_count(uint32_t id) { return id % (PIECES_MAX + 1); }
+
+void model_piece(struct buf *b, uint32_t id, size_t i) {
+    size_t n = piece_bytes(id, i);
+    buf_reset(b);
+    if (n > 0)
+        fill(b, id, n);
+}
 
 static bool holds(struct slice bytes, uint32_t id, size_t n) {
     struct buf b = BUF_INIT;
@@ -96,6 +104,8 @@ static void take_epoch(void *ctx, uint32_t accepted_epoch) {
 static bool take_piece(void *ctx, struct slice piece) {
     struct model *m = ctx;
     uint32_t id = id_of(piece);
+    if (id != 0 && m->read.snap != 0 && id != m->read.snap)
+        m->wrong = true;
     if (id != 0)
         m->read.snap = id;
     m->read_pieces++;
@@ -104,12 +114,29 @@ static bool take_piece(void *ctx, struct slice piece) {
 
 static bool take_snap(void *ctx, zxid_t begun, zxid_t ended) {
     struct model *m = ctx;
-    m->read.begun = begun;
+    m->read.begun = m->read_base = begun;
     m->read.ended = ended;
     /* All pieces of a snapshot may be empty; its zxids tell then. */
     if (m->read.snap == 0)
         m->read.snap = UINT32_MAX;
     return !m->refuse_snap;
+}
+
+static void take_reset(void *ctx, zxid_t begun) {
+    struct model *m = ctx;
+    m->read.snap = 0;
+    m->read.begun = m->read.ended = m->read_base = 0;
+    m->read_pieces = 0;
+    m->resets++;
+}
+
+static void take_older(void *ctx, zxid_t base, const zxid_t *ends, size_t count) {
+    struct model *m = ctx;
+    if (base >= m->read.begun || m->read.count > 0)
+        m->wrong = true;
+    m->read_base = base;
+    m->read_ends = count;
+    m->read_end = count > 0 ? ends[count - 1] : 0;
 }
 
 static void take_record(void *ctx, const struct log_record *r) {
@@ -118,16 +145,29 @@ static void take_record(void *ctx, const struct log_record *r) {
     m->read.records[m->read.count++] = record_of(m, r);
 }
 
+/* Whether the snapshot that was read, or that none was, is the state's own. */
+static bool found_own_snapshot(const struct model *m, const struct model_state *s) {
+    const struct model_state *r = &m->read;
+    if (r->begun != s->begun || r->ended != s->ended || (r->snap == 0) != (s->snap == 0))
+        return false;
+    return s->snap == 0 || (m->read_pieces == model_piece_count(s->snap) &&
+                            (r->snap == UINT32_MAX || r->snap == s->snap));
+}
+
 static bool equal(const struct model *m, const struct model_state *s) {
     const struct model_state *r = &m->read;
-    if (r->epoch != s->epoch || r->begun != s->begun || r->ended != s->ended ||
-        (r->snap == 0) != (s->snap == 0) || r->count != s->count)
+    size_t next = 0; /* the first record behind the snapshot */
+    if (r->epoch != s->epoch)
         return false;
-    if (s->snap != 0 &&
-        (m->read_pieces != piece_count(s->snap) || (r->snap != UINT32_MAX && r->snap != s->snap)))
+    if (!model_found_checkpoint(m, s, &next) && !found_own_snapshot(m, s))
         return false;
-    for (size_t i = 0; i < s->count; i++)
-        if (r->records[i].zxid != s->records[i].zxid || r->records[i].id != s->records[i].id)
+    if (model_misses_checkpoint(m, s))
+        return false;
+    if (r->count != s->count - next)
+        return false;
+    for (size_t i = 0; i < r->count; i++)
+        if (r->records[i].zxid != s->records[next + i].zxid ||
+            r->records[i].id != s->records[next + i].id)
             return false;
     return true;
 }
@@ -140,15 +180,21 @@ void model_store_close(struct model *m) {
 }
 
 int model_open(struct model *m) {
-    struct wal_config config = {
-        .dir = MODEL_DIR, .segment_bytes = m->segment_bytes, .salt = m->salt += 1000};
+    struct wal_config config = {.dir = MODEL_DIR,
+                                .segment_bytes = m->segment_bytes,
+                                .reserve_bytes = m->reserve_bytes,
+                                .salt = m->salt += 1000,
+                                .snap_retain = m->snap_retain};
     const struct store_reader reader = {.ctx = m,
                                         .epoch = take_epoch,
                                         .snap_chunk = take_piece,
                                         .snap_end = take_snap,
+                                        .snap_reset = take_reset,
+                                        .older = take_older,
                                         .record = take_record};
     m->read = (struct model_state){0};
-    m->read_pieces = 0;
+    m->read_pieces = m->resets = 0;
+    m->read_base = 0;
     buf_reset(&m->why);
     return store_open(mem_files_env(m->files), &config, &reader, &m->store, &m->why);
 }
@@ -163,8 +209,10 @@ bool model_accept(struct model *m) {
     size_t i = m->count;
     while (i > 0 && !equal(m, &m->states[i - 1]))
         i--;
+    m->wrong = m->wrong || (m->resets > 0 && !m->may_reset);
     if (i == 0 || m->wrong) {
         say(m->wrong ? "found bytes that nobody wrote" : "found", &m->read);
+        model_checkpoints_say(m);
         for (size_t k = 0; k < m->count; k++)
             say("allowed", &m->states[k]);
         return false;
@@ -174,6 +222,7 @@ bool model_accept(struct model *m) {
     m->handed = 0;
     m->writing = 0;
     m->cut_pending = false;
+    model_checkpoints_accepted(m);
     return true;
 }
 
@@ -208,7 +257,8 @@ void model_append(struct model *m, bool epoch) {
     buf_close(&payload);
 }
 
-static void clear(struct model_state *s) {
+static void clear(struct model *m, struct model_state *s) {
+    s->history = ++m->histories;
     s->snap = 0;
     s->begun = s->ended = 0;
     s->count = 0;
@@ -217,7 +267,7 @@ static void clear(struct model_state *s) {
 void model_truncate(struct model *m, zxid_t zxid) {
     struct model_state *s = next_state(m);
     if (s->snap != 0 && (zxid < s->begun || zxid < s->ended))
-        clear(s);
+        clear(m, s);
     while (s->count > 0 && s->records[s->count - 1].zxid > zxid)
         s->count--;
     store_truncate(m->store, zxid);
@@ -232,12 +282,9 @@ void model_snap_begin(struct model *m) {
 
 bool model_snap_chunk(struct model *m) {
     struct buf b = BUF_INIT;
-    if (m->pieces == piece_count(m->writing))
+    if (m->pieces == model_piece_count(m->writing))
         return false;
-    size_t n = piece_bytes(m->writing, m->pieces);
-    if (n > 0)
-        fill(&b, m->writing, n);
-    m->pieces++;
+    model_piece(&b, m->writing, m->pieces++);
     store_snap_chunk(m->store, (struct slice){b.data, (int32_t)b.len});
     buf_close(&b);
     return true;
@@ -245,7 +292,7 @@ bool model_snap_chunk(struct model *m) {
 
 void model_snap_end(struct model *m, zxid_t begun, zxid_t ended) {
     struct model_state *s = next_state(m);
-    clear(s);
+    clear(m, s);
     s->snap = m->writing;
     s->begun = begun;
     s->ended = ended;
@@ -261,7 +308,7 @@ void model_snap_abandon(struct model *m) {
 
 void model_snapshot(struct model *m, size_t pieces, zxid_t begun, zxid_t ended) {
     CHECK(pieces <= PIECES_MAX);
-    while (piece_count(m->ids + 1) != pieces)
+    while (model_piece_count(m->ids + 1) != pieces)
         m->ids++;
     model_snap_begin(m);
     while (model_snap_chunk(m))
@@ -271,13 +318,14 @@ void model_snapshot(struct model *m, size_t pieces, zxid_t begun, zxid_t ended) 
 
 int model_sync_end(struct model *m, int result) {
     store_sync_end(m->store, &m->done);
-    if (result < 0)
+    if (result != 0)
         return result;
     CHECK(m->done.log_zxid == model_last_zxid(&m->states[m->handed - 1]));
     m->states[0] = m->states[m->handed - 1];
     memmove(m->states + 1, m->states + m->handed, (m->count - m->handed) * sizeof m->states[0]);
     m->count -= m->handed - 1;
     m->cut_pending = m->count > 1 && m->cut_pending;
+    model_checkpoints_synced(m);
     return 0;
 }
 

@@ -5,6 +5,7 @@
 
 #include "common/check.h"
 #include "common/mem.h"
+#include "replica/server/repair.h"
 #include "tests/lib/unit.h"
 
 struct played played;
@@ -23,6 +24,28 @@ struct replica *replica_new(const struct replica_config *config) {
 void replica_free(struct replica *r) {
     played.replica_alive = false;
     mem_free(r);
+}
+
+struct updates replica_leave(struct replica *r) {
+    static struct update out[2];
+    out[0] = (struct update){.type = UPD_CLOSE, .conn = 5, .bytes = SLICE_NULL};
+    out[1] = (struct update){.type = UPD_PEER_DROP, .peer = 2, .bytes = SLICE_NULL};
+    return (struct updates){out, 2};
+}
+
+/* No disk that these tests damage is repaired: the ensemble has no others. */
+struct repair *repair_new(const struct replica_config *config, const struct repair_lack *lack) {
+    return NULL;
+}
+
+void repair_free(struct repair *r) {}
+
+struct updates repair_step(struct repair *r, const struct event *ev) {
+    return (struct updates){NULL, 0};
+}
+
+struct updates repair_leave(struct repair *r) {
+    return (struct updates){NULL, 0};
 }
 
 static const char *event_name(enum event_type type) {
@@ -46,6 +69,8 @@ static const char *event_name(enum event_type type) {
         [EV_EPOCH_SAVED] = "saved",
         [EV_SNAP_INSTALLED] = "installed",
         [EV_DISK_FAILED] = "disk-failed",
+        [EV_DISK_FULL] = "full",
+        [EV_DISK_ROOM] = "room",
     };
     return names[type];
 }

@@ -15,7 +15,7 @@ struct script {
 };
 
 struct played {
-    struct script scripts[EV_DISK_FAILED + 1];
+    struct script scripts[EV_LOG_PURGED + 1];
     struct buf trace;
     zxid_t next_zxid; /* of what the core appends */
     bool in_step;

@@ -193,6 +193,35 @@ START_TEST(a_listing_has_the_names_of_one_directory) {
 }
 END_TEST
 
+START_TEST(a_write_that_finds_no_room_does_nothing_or_a_part) {
+    int fd = make("/a");
+    ck_assert_int_eq(e->pwrite(e->ctx, fd, "abcd", 4, 0), 0);
+    *mem_files_room(f) = (struct mem_room){.capacity = 6};
+    ck_assert_int_eq(e->pwrite(e->ctx, fd, "efgh", 4, 4), -ENOSPC);
+    ck_assert_uint_eq(size_of("/a"), 4);
+    mem_files_room(f)->half = true;
+    ck_assert_int_eq(e->pwrite(e->ctx, fd, "cdefgh", 6, 2), -ENOSPC);
+    ck_assert_uint_eq(size_of("/a"), 6);
+    ck_assert_int_eq(e->pwrite(e->ctx, fd, "ABCDEF", 6, 0), 0);
+    ck_assert_int_eq(make("/b"), -ENOSPC);
+    ck_assert_int_eq(e->unlink(e->ctx, "/a"), 0);
+    ck_assert_int_ge(make("/b"), 0);
+}
+END_TEST
+
+START_TEST(from_the_nth_call_on_there_is_no_room) {
+    int fd = make("/a");
+    *mem_files_room(f) = (struct mem_room){.before = 1, .none = 2};
+    ck_assert_int_eq(e->pwrite(e->ctx, fd, "a", 1, 0), 0);
+    ck_assert(!mem_files_room(f)->refused);
+    ck_assert_int_eq(e->pwrite(e->ctx, fd, "a", 1, 0), -ENOSPC);
+    ck_assert_int_eq(e->sync(e->ctx, fd), 0);
+    ck_assert_int_eq(e->rename(e->ctx, "/a", "/b"), -ENOSPC);
+    ck_assert(mem_files_room(f)->refused);
+    ck_assert_int_eq(e->rename(e->ctx, "/a", "/b"), 0);
+}
+END_TEST
+
 Suite *unit_suite(void) {
     Suite *s = suite_create("mem_files");
     TCase *t = tcase_create("mem_files");
@@ -208,6 +237,8 @@ Suite *unit_suite(void) {
     tcase_add_test(t, a_synced_file_is_lost_with_a_directory_that_was_not);
     tcase_add_test(t, truncated_bytes_read_as_zeros_when_the_file_grows_again);
     tcase_add_test(t, a_listing_has_the_names_of_one_directory);
+    tcase_add_test(t, a_write_that_finds_no_room_does_nothing_or_a_part);
+    tcase_add_test(t, from_the_nth_call_on_there_is_no_room);
     suite_add_tcase(s, t);
     return s;
 }

@@ -132,6 +132,33 @@ START_TEST(a_failed_sync_is_told_and_the_stop_is_final) {
 }
 END_TEST
 
+START_TEST(a_full_disk_is_told_and_a_retry_that_brings_everything_through) {
+    played_started();
+    played_answer_append(EV_CLIENT_FRAME, LOG_TXN);
+    played_answer(EV_TICK, UPD_LOG_RETRY);
+    mem_files_room(played.files)->none = UINT64_MAX;
+    played_frame("a");
+    member_flush(played.m);
+    played_sync();
+    played_expect("frame(a) sync full ");
+    played_frame("b");
+    member_flush(played.m);
+    member_tick(played.m);
+    member_flush(played.m);
+    played_sync();
+    played_expect("frame(b) tick sync ");
+    mem_files_room(played.files)->none = 0;
+    member_tick(played.m);
+    member_flush(played.m);
+    played_sync();
+    played_expect("tick sync synced:100000002 room ");
+    played_frame("c");
+    member_flush(played.m);
+    played_sync();
+    played_expect("frame(c) sync synced:100000003 ");
+}
+END_TEST
+
 START_TEST(a_torn_tail_is_noted) {
     played_started();
     played_answer_append(EV_CLIENT_FRAME, LOG_TXN);
@@ -200,6 +227,7 @@ Suite *unit_suite(void) {
     tcase_add_test(t, every_kind_of_client_event_is_fed);
     tcase_add_test(t, events_that_come_within_a_step_wait_for_its_end);
     tcase_add_test(t, a_failed_sync_is_told_and_the_stop_is_final);
+    tcase_add_test(t, a_full_disk_is_told_and_a_retry_that_brings_everything_through);
     tcase_add_test(t, a_torn_tail_is_noted);
     tcase_add_test(t, a_damaged_log_is_refused_with_its_reason);
     tcase_add_test(t, a_log_that_the_core_cannot_apply_is_refused);

@@ -167,7 +167,7 @@ START_TEST(a_snapshot_that_the_core_refuses_is_no_start) {
     ck_assert_int_eq(played_start(), -EBADMSG);
     ck_assert_ptr_null(played.m);
     buf_put_u8(&played.why, 0);
-    ck_assert_ptr_nonnull(strstr((const char *)played.why.data, "/log/snapshot"));
+    ck_assert_ptr_nonnull(strstr((const char *)played.why.data, "/log"));
     ck_assert_ptr_nonnull(strstr((const char *)played.why.data, "no tree"));
 }
 END_TEST
@@ -234,6 +234,24 @@ START_TEST(a_read_of_what_is_not_durable_yet_waits_for_its_sync) {
     played_expect("frame(x) sync tick range#3>100000001,100000002(t) ");
     played_sync();
     played_expect("synced:100000003 range#2>100000002,100000003(t) ");
+}
+END_TEST
+
+START_TEST(an_answer_behind_a_sync_after_which_the_core_starts_over_does_that_at_once) {
+    played_started();
+    appended(2);
+    played_answer_append(EV_CLIENT_FRAME, LOG_TXN);
+    played_frame("x");
+    member_flush(played.m);
+    read_at_tick(2, zxid_make(1, 2));
+    member_tick(played.m);
+    played.scripts[EV_START].count = 0;
+    played_answer_text(EV_LOG_RANGE, UPD_START_OVER, "over");
+    buf_reset(&played.trace);
+    played_sync();
+    played_expect("synced:100000003 range#2>100000002,100000003(t) note:0(over) close:5((null)) "
+                  "drop#2((null)) epoch:1 record:100000000 record:100000001 record:100000002 "
+                  "record:100000003 start ");
 }
 END_TEST
 
@@ -309,6 +327,7 @@ Suite *unit_suite(void) {
     tcase_add_test(t, a_read_that_brings_about_another_is_followed_by_it);
     tcase_add_test(t, a_read_behind_what_the_log_does_not_have_gives_none);
     tcase_add_test(t, a_read_of_what_is_not_durable_yet_waits_for_its_sync);
+    tcase_add_test(t, an_answer_behind_a_sync_after_which_the_core_starts_over_does_that_at_once);
     tcase_add_test(t, a_read_behind_a_cut_that_is_on_its_way_waits_for_it);
     tcase_add_test(t, a_read_that_has_nothing_to_wait_for_is_answered);
     tcase_add_test(t, damage_met_by_a_read_is_a_failed_disk);

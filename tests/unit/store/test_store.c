@@ -211,10 +211,10 @@ START_TEST(truncating_to_nothing_removes_every_segment_and_the_snapshot) {
     model_snapshot(&m, 2, zxid_make(1, 5), zxid_make(1, 7));
     append(10);
     append(10);
-    ck_assert(there("snapshot"));
+    ck_assert(there("snapshot.0000000100000005"));
     model_truncate(&m, 0);
     sync_now();
-    ck_assert(!there("snapshot"));
+    ck_assert(!there("snapshot.0000000100000005"));
     ck_assert(!there("cut"));
     ck_assert_ptr_null(mem_files_last(m.files, MODEL_DIR, "log.", 0));
     ck_assert_int_eq(store_size_bytes(m.store), 0);
@@ -229,7 +229,7 @@ START_TEST(a_snapshot_with_effects_of_what_is_cut_goes_too) {
     model_truncate(&m, zxid_make(1, 6));
     sync_now();
     ck_assert_int_eq(m.done.log_zxid, 0);
-    ck_assert(!there("snapshot"));
+    ck_assert(!there("snapshot.0000000100000005"));
     reopen();
 }
 END_TEST
@@ -241,7 +241,7 @@ START_TEST(a_snapshot_stays_when_nothing_of_it_is_cut) {
     model_truncate(&m, zxid_make(1, 7));
     sync_now();
     ck_assert_int_eq(m.done.log_zxid, zxid_make(1, 7));
-    ck_assert(there("snapshot"));
+    ck_assert(there("snapshot.0000000100000005"));
     reopen();
     model_truncate(&m, zxid_make(1, 7));
     append(3);
@@ -257,7 +257,7 @@ START_TEST(a_snapshot_leaves_one_file_and_no_segment) {
     append(10);
     model_snapshot(&m, 6, zxid_make(1, 5), zxid_make(1, 7));
     sync_now();
-    ck_assert(there("snapshot"));
+    ck_assert(there("snapshot.0000000100000005"));
     ck_assert(!there("snapshot.new"));
     ck_assert(!there("snapshot.next"));
     ck_assert_ptr_null(mem_files_last(m.files, MODEL_DIR, "log.", 0));
@@ -375,6 +375,23 @@ START_TEST(nothing_is_read_while_a_cut_is_on_its_way) {
     ck_assert_int_eq(model_read(&m, 0, 5000), 0);
     sync_now();
     ck_assert_int_eq(model_read(&m, 0, 5000), 4);
+}
+END_TEST
+
+/* The process that made the directory ended before that was durable. */
+START_TEST(a_directory_that_is_there_is_made_durable_too) {
+    model_close(&m);
+    model_init(&m);
+    const struct env_files *files = mem_files_env(m.files);
+    ck_assert_int_eq(files->mkdir(files->ctx, MODEL_DIR, 0750), 0);
+    ck_assert_int_eq(model_open(&m), 0);
+    begin_epoch(1);
+    append(3);
+    model_store_close(&m);
+    mem_files_power_cut(m.files, MEM_CUT_LOSE, 0);
+    ck_assert_int_eq(model_open(&m), 0);
+    ck_assert(model_accept(&m));
+    ck_assert_uint_eq(m.read.count, 4);
 }
 END_TEST
 
@@ -508,6 +525,7 @@ Suite *unit_suite(void) {
     tcase_add_test(t, a_read_below_the_base_says_so);
     tcase_add_test(t, only_what_is_durable_is_read_before_during_and_after_a_sync);
     tcase_add_test(t, nothing_is_read_while_a_cut_is_on_its_way);
+    tcase_add_test(t, a_directory_that_is_there_is_made_durable_too);
     tcase_add_test(t, a_read_finds_its_place_without_reading_a_segment_from_its_beginning);
     tcase_add_test(t, damage_met_by_a_read_is_told_and_the_store_goes_on);
     tcase_add_test(t, a_read_that_fails_gives_its_error_and_the_store_goes_on);

@@ -1,6 +1,6 @@
-/* The power goes before and after every single call of a promise, a truncation and the installation
- * of a snapshot, and again at every call of the start that follows: what comes back is the old
- * state or the new one, and the store goes on from it. */
+/* The power goes before and after every single call of a promise, a truncation, the installation of
+ * a snapshot, and checkpoints with their purges, and again at every call of the start that follows:
+ * what comes back is the old state or the new one, and the store goes on from it. */
 #include <errno.h>
 #include <stdio.h>
 
@@ -72,6 +72,38 @@ static bool installations(struct model *m) {
     if (!batch(m, 2) || !install(m, 0, zxid_make(3, 9), zxid_make(3, 12)) || !batch(m, 2))
         return false;
     return cut(m, zxid_make(3, 11)) && epoch(m, 4) && batch(m, 1);
+}
+
+static bool checkpoint(struct model *m, zxid_t zxid) { return model_checkpoint(m, zxid) == 0; }
+
+/* Beside the log, over several segments, made once more, and each with a purge that takes the ones
+ * before and their part of the log; behind an installed snapshot, too. */
+static bool checkpoints(struct model *m) {
+    m->segment_bytes = 700;
+    if (!epoch(m, 1) || !batch(m, 9) || !checkpoint(m, zxid_make(1, 4)) || !batch(m, 9))
+        return false;
+    for (int again = 0; again < 2; again++)
+        if (!checkpoint(m, zxid_make(1, 15)))
+            return false;
+    if (!epoch(m, 2) || !batch(m, 8) || !checkpoint(m, zxid_make(2, 0)) || !cut(m, zxid_make(2, 3)))
+        return false;
+    if (!batch(m, 7) || !checkpoint(m, zxid_make(2, 9)) || !batch(m, 2))
+        return false;
+    if (!install(m, 2, zxid_make(2, 30), zxid_make(2, 33)) || !batch(m, 8))
+        return false;
+    return checkpoint(m, zxid_make(2, 35)) && batch(m, 2) && checkpoint(m, zxid_make(2, 40));
+}
+
+static bool checkpoints_of_two(struct model *m) {
+    m->snap_retain = 2;
+    model_store_close(m);
+    return model_open(m) == 0 && checkpoints(m);
+}
+
+static bool checkpoints_of_one(struct model *m) {
+    m->snap_retain = 1;
+    model_store_close(m);
+    return model_open(m) == 0 && checkpoints(m);
 }
 
 static bool abandoned(struct model *m) {
@@ -163,38 +195,49 @@ static bool run_with_fault(struct model *m, script_fn *script, uint64_t n, enum 
     return happened;
 }
 
-static void everywhere(script_fn *script, uint64_t calls_min) {
+/* Of a long script only every `thin`th call is looked at in all ways. */
+static void everywhere(script_fn *script, uint64_t calls_min, uint64_t thin) {
     static struct model m;
     for (int fault = MEM_FAULT_ERROR; fault <= MEM_FAULT_CUT_AFTER; fault++) {
         uint64_t n = 1;
         for (bool happened = true; happened; n++) {
+            bool starts = fault == MEM_FAULT_CUT_AFTER && n % thin == 0;
             happened = run_with_fault(&m, script, n, (enum mem_fault)fault);
             check_kill(&m);
             check_cut(&m, MEM_CUT_KEEP, 0, false);
-            check_cut(&m, MEM_CUT_LOSE, 0, fault == MEM_FAULT_CUT_AFTER);
-            for (uint64_t seed = 0; seed < TORN_SEEDS; seed++)
-                check_cut(&m, MEM_CUT_TEAR, n * TORN_SEEDS + seed,
-                          fault == MEM_FAULT_CUT_AFTER && seed == 0);
+            check_cut(&m, MEM_CUT_LOSE, 0, starts);
+            for (uint64_t seed = 0; seed < TORN_SEEDS / thin; seed++)
+                check_cut(&m, MEM_CUT_TEAR, n * TORN_SEEDS + seed, starts && seed == 0);
             model_close(&m);
         }
         ck_assert_uint_gt(n, calls_min);
     }
 }
 
-START_TEST(a_promise_is_the_old_or_the_new_one) { everywhere(promises, 20); }
+START_TEST(a_promise_is_the_old_or_the_new_one) { everywhere(promises, 20, 1); }
 END_TEST
 
 START_TEST(a_truncated_log_is_the_old_or_the_cut_one_and_old_bytes_do_not_come_back) {
-    everywhere(truncations, 100);
+    everywhere(truncations, 100, 1);
 }
 END_TEST
 
 START_TEST(a_snapshot_is_installed_with_nothing_of_before_or_not_at_all) {
-    everywhere(installations, 100);
+    everywhere(installations, 100, 1);
 }
 END_TEST
 
-START_TEST(an_abandoned_snapshot_leaves_nothing) { everywhere(abandoned, 20); }
+START_TEST(an_abandoned_snapshot_leaves_nothing) { everywhere(abandoned, 20, 1); }
+END_TEST
+
+START_TEST(with_two_checkpoints_kept_every_start_finds_the_newest_and_the_log_behind_it) {
+    everywhere(checkpoints_of_two, 100, 4);
+}
+END_TEST
+
+START_TEST(with_one_checkpoint_kept_every_start_finds_it_and_the_log_behind_it) {
+    everywhere(checkpoints_of_one, 100, 4);
+}
 END_TEST
 
 Suite *unit_suite(void) {
@@ -205,6 +248,8 @@ Suite *unit_suite(void) {
     tcase_add_test(t, a_truncated_log_is_the_old_or_the_cut_one_and_old_bytes_do_not_come_back);
     tcase_add_test(t, a_snapshot_is_installed_with_nothing_of_before_or_not_at_all);
     tcase_add_test(t, an_abandoned_snapshot_leaves_nothing);
+    tcase_add_test(t, with_two_checkpoints_kept_every_start_finds_the_newest_and_the_log_behind_it);
+    tcase_add_test(t, with_one_checkpoint_kept_every_start_finds_it_and_the_log_behind_it);
     suite_add_tcase(s, t);
     return s;
 }

@@ -189,12 +189,12 @@ END_TEST
 
 START_TEST(a_failed_write_makes_the_log_dead_for_ever) {
     world_batch(&w, 2);
-    mem_files_fault(w.files, 1, MEM_FAULT_ERROR, -ENOSPC);
+    mem_files_fault(w.files, 1, MEM_FAULT_ERROR, -EIO);
     world_append(&w, false);
-    ck_assert_int_eq(world_sync(&w), -ENOSPC);
+    ck_assert_int_eq(world_sync(&w), -EIO);
     world_append(&w, false);
     store_sync_begin(w.store);
-    ck_assert_int_eq(store_sync_run(w.store), -ENOSPC);
+    ck_assert_int_eq(store_sync_run(w.store), -EIO);
     ck_assert_int_eq(world_sync_end(&w), w.zxids[1]);
     reopen();
     ck_assert_uint_eq(w.read, 2);

@@ -45,7 +45,7 @@ static void forge(uint32_t magic, const void *body, size_t n, const struct wal_m
     struct buf why = BUF_INIT;
     struct buf b = BUF_INIT;
     wal_recovery_init(&rec, &dir, NULL, &why);
-    ck_assert_int_eq(wal_recovery_read(&rec, 0, 0, NULL, NULL, NULL), 0);
+    ck_assert_int_eq(wal_recovery_read(&rec, 0, 0, NULL, NULL), 0);
     struct wal_end end = rec.end;
     wal_recovery_close(&rec);
     size_t at = wal_frame_begin(&b, magic);
@@ -195,6 +195,42 @@ START_TEST(a_missing_segment_is_refused_by_its_name) {
 }
 END_TEST
 
+/* A segment's header is durable before the seal that names it. */
+START_TEST(a_last_segment_that_lost_its_header_and_all_else_is_refused) {
+    static const uint8_t zeros[1 << 16];
+    w.segment_bytes = 600;
+    world_store_close(&w);
+    ck_assert_int_eq(world_open(&w), 0);
+    for (int i = 0; i < 6; i++)
+        world_batch(&w, 3);
+    size_t size = 0;
+    (void)mem_files_bytes(w.files, world_segment(&w, 0), &size);
+    ck_assert_uint_lt(size, sizeof zeros);
+    mem_files_put(w.files, world_segment(&w, 0), 0, zeros, size);
+    refused(-EBADMSG);
+    ck_assert(why_has("header is gone"));
+    mem_files_cut(w.files, world_segment(&w, 0), 0);
+    refused(-EBADMSG);
+}
+END_TEST
+
+/* What is torn there was acknowledged: the promise says that the log has had a record. */
+START_TEST(a_log_of_whose_segments_nothing_but_a_header_is_left_is_refused) {
+    w.segment_bytes = 600;
+    world_store_close(&w);
+    ck_assert_int_eq(world_open(&w), 0);
+    char *second = NULL;
+    for (; second == NULL; second = mem_files_last(w.files, DIR, "log.", 1))
+        world_batch(&w, 1);
+    mem_files_cut(w.files, second, WAL_HEADER_BYTES + 20);
+    mem_free(second);
+    mem_files_cut(w.files, world_segment(&w, 0), 0);
+    world_store_close(&w);
+    ck_assert_int_eq(world_open(&w), -EBADMSG);
+    ck_assert(why_has("the log is lost"));
+}
+END_TEST
+
 START_TEST(a_missing_first_segment_is_refused) {
     many_segments();
     char name[WAL_NAME_BYTES];
@@ -317,6 +353,8 @@ Suite *unit_suite(void) {
     tcase_add_test(t, a_mark_that_does_not_fit_its_records_is_refused);
     tcase_add_test(t, a_newer_format_is_refused_and_not_touched);
     tcase_add_test(t, a_missing_segment_is_refused_by_its_name);
+    tcase_add_test(t, a_last_segment_that_lost_its_header_and_all_else_is_refused);
+    tcase_add_test(t, a_log_of_whose_segments_nothing_but_a_header_is_left_is_refused);
     tcase_add_test(t, a_missing_first_segment_is_refused);
     tcase_add_test(t, a_segment_under_another_name_is_refused);
     tcase_add_test(t, the_only_segment_under_another_name_is_refused);

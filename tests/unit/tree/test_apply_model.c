@@ -6,6 +6,7 @@
 #include "common/mem.h"
 #include "common/path.h"
 #include "replica/tree/tree_digest.h"
+#include "replica/tree/tree_scrub.h"
 #include "replica/tree/tree_walk.h"
 #include "tests/lib/unit.h"
 #include "tests/unit/tree/txn_make.h"
@@ -411,7 +412,7 @@ static struct tree *load(const struct walk *w) {
         blob_unref(acl.acl);
         blob_unref(acl.path);
     }
-    tree_load_end(t, w->begun, w->ended);
+    ck_assert_ptr_null(tree_load_end(t, w->begun, w->ended));
     return t;
 }
 
@@ -422,13 +423,10 @@ struct tree_copy {
     zxid_t begun, ended;
 };
 
-/* `digested`: it keeps its digest while it is loaded, or is asked for it at the end only. */
-static void copy_begin(struct tree_copy *c, struct tree *t, bool digested) {
+static void copy_begin(struct tree_copy *c, struct tree *t) {
     c->walk = tree_walk_new(t);
     ck_assert_int_eq(tree_walk_begun(c->walk), c->begun);
     c->to = tree_new();
-    if (digested)
-        tree_digest(c->to);
 }
 
 static void copy_step(struct tree_copy *c, zxid_t now) {
@@ -443,7 +441,7 @@ static void copy_step(struct tree_copy *c, zxid_t now) {
     }
     tree_walk_free(c->walk);
     c->walk = NULL;
-    tree_load_end(c->to, c->begun, c->ended);
+    ck_assert_ptr_null(tree_load_end(c->to, c->begun, c->ended));
 }
 
 /* Replays from where the walk began, and compares with the model and with the tree it went over. */
@@ -460,6 +458,7 @@ static void replay_and_compare(struct tree *t, zxid_t begun, struct txn *const *
     ck_assert(tree_exact(t));
     assert_same(t, m, true);
     ck_assert_uint_eq(tree_digest(t), digest);
+    ck_assert_msg(tree_scrub(t, MODEL_MAX + 4), "%s", tree_altered(t));
     tree_free(t);
 }
 
@@ -474,8 +473,6 @@ static void run(uint64_t seed) {
     struct tree *t = tree_new();
     tree_changes_init(&changes);
     model_init(&m);
-    if (seed % 2)
-        tree_digest(t);
     w = (struct walk){.begun = 1 + (zxid_t)prng_below(&r, TXNS / 2)};
     struct tree_copy copies[COPIES];
     for (size_t i = 0; i < COPIES; i++)
@@ -487,10 +484,11 @@ static void run(uint64_t seed) {
         txns[i] = random_txn(&m, &r, zxid, &e);
         for (size_t k = 0; k < COPIES; k++)
             if (copies[k].begun == zxid - 1)
-                copy_begin(&copies[k], t, k % 2);
+                copy_begin(&copies[k], t);
         tree_apply(t, txns[i], &changes);
         ck_assert_msg(!tree_broken(t), "%s", tree_broken(t));
         assert_changes(&changes, &e);
+        ck_assert_msg(tree_scrub(t, 1 + pace), "%s", tree_altered(t));
         if (i % 32 == 0)
             assert_same(t, &m, false);
         for (size_t k = 0; k < COPIES; k++) {

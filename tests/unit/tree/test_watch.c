@@ -151,6 +151,68 @@ START_TEST(a_dropped_connection_watches_nothing_any_more) {
 }
 END_TEST
 
+START_TEST(a_persistent_watch_hears_of_everything_and_stays) {
+    add(WATCH_PERSISTENT, "/a", 1);
+    for (int i = 0; i < 2; i++) {
+        ck_assert_str_eq(fire(EVENT_NODE_CREATED, "/a"), "1:1 ");
+        ck_assert_str_eq(fire(EVENT_NODE_DATA_CHANGED, "/a"), "1:3 ");
+        ck_assert_str_eq(fire(EVENT_NODE_CHILDREN_CHANGED, "/a"), "1:4 ");
+        ck_assert_str_eq(fire(EVENT_NODE_DELETED, "/a"), "1:2 ");
+    }
+    ck_assert_str_eq(fire(EVENT_NODE_CREATED, "/a/b"), "");
+    ck_assert_str_eq(fire(EVENT_NONE, "/a"), "");
+    assert_counts(1, 1, 1);
+}
+END_TEST
+
+START_TEST(a_recursive_watch_hears_of_all_below_and_never_of_children) {
+    add(WATCH_RECURSIVE, "/a", 1);
+    static const char *const inside[] = {"/a", "/a/b", "/a/b/c"};
+    static const char *const outside[] = {"/", "/ab", "/b/a"};
+    for (int i = 0; i < 3; i++) {
+        ck_assert_str_eq(fire(EVENT_NODE_CREATED, inside[i]), "1:1 ");
+        ck_assert_str_eq(fire(EVENT_NODE_DATA_CHANGED, inside[i]), "1:3 ");
+        ck_assert_str_eq(fire(EVENT_NODE_DELETED, inside[i]), "1:2 ");
+        ck_assert_str_eq(fire(EVENT_NODE_CHILDREN_CHANGED, inside[i]), "");
+        ck_assert_str_eq(fire(EVENT_NODE_CREATED, outside[i]), "");
+    }
+    add(WATCH_RECURSIVE, "/", 2);
+    ck_assert_str_eq(fire(EVENT_NODE_CREATED, "/a/b"), "1:1 2:1 ");
+    ck_assert_str_eq(fire(EVENT_NODE_DATA_CHANGED, "/"), "2:3 ");
+    ck_assert(watch_remove(w, WATCH_RECURSIVE, slice_from_str("/"), 2));
+    watch_drop(w, 1);
+    ck_assert_str_eq(fire(EVENT_NODE_CREATED, "/a/b"), "");
+    assert_counts(0, 0, 0);
+}
+END_TEST
+
+START_TEST(each_watcher_hears_once_of_what_it_watches_in_several_ways) {
+    add(WATCH_RECURSIVE, "/", 1);
+    add(WATCH_RECURSIVE, "/a", 1);
+    add(WATCH_PERSISTENT, "/a", 1);
+    add(WATCH_DATA, "/a", 1);
+    add(WATCH_CHILD, "/a", 1);
+    ck_assert_str_eq(fire(EVENT_NODE_DELETED, "/a"), "1:2 ");
+    assert_counts(3, 2, 1);
+    ck_assert_str_eq(fire(EVENT_NODE_CREATED, "/a"), "1:1 ");
+    assert_counts(3, 2, 1);
+}
+END_TEST
+
+/* A quarter of a million lookups; walking the recursive watches would be 2,500 million steps. */
+START_TEST(a_change_costs_nothing_for_recursive_watches_elsewhere) {
+    enum { N = 10000 };
+    char path[32];
+    for (int i = 0; i < N; i++) {
+        snprintf(path, sizeof path, "/p/%d", i);
+        add(WATCH_RECURSIVE, path, (conn_id_t)i);
+    }
+    for (int i = 0; i < 250000; i++)
+        ck_assert_str_eq(fire(EVENT_NODE_DATA_CHANGED, "/q/x"), "");
+    ck_assert_str_eq(fire(EVENT_NODE_DATA_CHANGED, "/p/77/x/y"), "77:3 ");
+}
+END_TEST
+
 START_TEST(no_table_is_freed_too) { watch_free(NULL); }
 END_TEST
 
@@ -163,7 +225,14 @@ struct model_watch {
 static struct model_watch model[MODEL_MAX];
 static size_t model_count;
 
-static void path_of(int n, char *ret) { sprintf(ret, n % 3 ? "/p%d" : "/long/path/%d", n); }
+/* The root, two parents, their children, and some beside them. */
+static void path_of(int n, char *ret) {
+    static const char *const parents[] = {"/", "/long", "/long/path", "/long/pat"};
+    if (n < 4)
+        strcpy(ret, parents[n]);
+    else
+        sprintf(ret, n % 3 ? "/p%d" : "/long/path/%d", n);
+}
 
 static size_t model_find(enum watch_kind kind, int path, int watcher) {
     size_t i = 0;
@@ -178,22 +247,44 @@ static void model_remove(size_t i) {
     model_count--;
 }
 
+static bool model_hears(enum zk_event event, enum watch_kind kind) {
+    switch (kind) {
+    case WATCH_DATA:
+        return event != EVENT_NODE_CHILDREN_CHANGED;
+    case WATCH_CHILD:
+        return event == EVENT_NODE_DELETED || event == EVENT_NODE_CHILDREN_CHANGED;
+    case WATCH_PERSISTENT:
+        return true;
+    case WATCH_RECURSIVE:
+        return event != EVENT_NODE_CHILDREN_CHANGED;
+    }
+    return false;
+}
+
+/* The path itself first, then each of its parents, from the nearest on. */
 static void model_fire(enum zk_event event, int path, char *ret) {
     bool done[WATCHERS] = {false};
     size_t len = 0;
+    char of[32], at[32];
     ret[0] = '\0';
-    for (size_t i = 0; i < model_count;) {
-        struct model_watch x = model[i];
-        bool fires = event == EVENT_NODE_DELETED ||
-                     (event == EVENT_NODE_CHILDREN_CHANGED) == (x.kind == WATCH_CHILD);
-        if (x.path != path || !fires) {
-            i++;
-            continue;
+    path_of(path, of);
+    for (struct slice level = slice_from_str(of); level.len > 0; level = path_parent(level)) {
+        for (size_t i = 0; i < model_count;) {
+            struct model_watch x = model[i];
+            path_of(x.path, at);
+            if (!slice_equal_str(level, at) || !model_hears(event, x.kind) ||
+                (x.path != path && x.kind != WATCH_RECURSIVE)) {
+                i++;
+                continue;
+            }
+            if (!done[x.watcher])
+                len += (size_t)sprintf(ret + len, "%d:%d ", x.watcher, (int)event);
+            done[x.watcher] = true;
+            if (x.kind == WATCH_PERSISTENT || x.kind == WATCH_RECURSIVE)
+                i++;
+            else
+                model_remove(i);
         }
-        if (!done[x.watcher])
-            len += (size_t)sprintf(ret + len, "%d:%d ", x.watcher, (int)event);
-        done[x.watcher] = true;
-        model_remove(i);
     }
 }
 
@@ -211,7 +302,7 @@ static void assert_model_counts(void) {
 static void random_step(struct prng *r) {
     static const enum zk_event all[] = {EVENT_NODE_CREATED, EVENT_NODE_DELETED,
                                         EVENT_NODE_DATA_CHANGED, EVENT_NODE_CHILDREN_CHANGED};
-    enum watch_kind kind = prng_below(r, 2) ? WATCH_DATA : WATCH_CHILD;
+    enum watch_kind kind = (enum watch_kind)prng_below(r, 4);
     int p = (int)prng_below(r, PATHS), watcher = (int)prng_below(r, WATCHERS);
     char path[32], want[sizeof heard];
     path_of(p, path);
@@ -293,6 +384,10 @@ Suite *unit_suite(void) {
     tcase_add_test(c, a_removed_watch_does_not_fire);
     tcase_add_test(c, a_watch_is_told_by_kind_path_and_watcher);
     tcase_add_test(c, a_dropped_connection_watches_nothing_any_more);
+    tcase_add_test(c, a_persistent_watch_hears_of_everything_and_stays);
+    tcase_add_test(c, a_recursive_watch_hears_of_all_below_and_never_of_children);
+    tcase_add_test(c, each_watcher_hears_once_of_what_it_watches_in_several_ways);
+    tcase_add_test(c, a_change_costs_nothing_for_recursive_watches_elsewhere);
     tcase_add_test(c, no_table_is_freed_too);
     tcase_add_loop_test(c, random_use_agrees_with_a_plain_list, 0, 5);
     tcase_add_test(c, many_thousand_watches_are_added_fired_and_dropped_in_no_time);

@@ -162,7 +162,8 @@ void ensemble_inject(struct ensemble *e, uint8_t from, uint8_t to, const struct 
 
 /* Servers that say the truth never break the protocol. */
 static void drop(struct ensemble *e, uint8_t id, uint8_t peer, const char *why) {
-    if (!e->lies && !strstr(why, "nothing for too long") && !strstr(why, "sent a snapshot"))
+    if (!e->lies && !strstr(why, "nothing for too long") && !strstr(why, "sent a snapshot") &&
+        !strstr(why, "was replaced"))
         ensemble_broken(e, id, why);
     if (!link_of(e, id, peer)->up)
         return;
@@ -223,6 +224,14 @@ static void snap_send(struct server *s, uint8_t peer) {
     s->sent_begun[peer] = s->applied.count > 0 ? s->applied.list[s->applied.count - 1].zxid : 0;
 }
 
+static void note(struct ensemble *e, uint8_t id, const char *text) {
+    struct server *s = ensemble_server_at(e, id);
+    s->notes++;
+    s->last_note = text;
+    if (e->trace)
+        fprintf(stderr, "%" PRId64 " %u: %s\n", e->now_ms, id, text);
+}
+
 static void carry_out(struct ensemble *e, uint8_t id, const struct zab_output *o) {
     struct server *s = ensemble_server_at(e, id);
     struct job *j;
@@ -277,10 +286,10 @@ static void carry_out(struct ensemble *e, uint8_t id, const struct zab_output *o
         s->app_messages++;
         break;
     case ZAB_NOTE:
-        s->notes++;
-        s->last_note = o->text;
-        if (e->trace)
-            fprintf(stderr, "%" PRId64 " %u: %s\n", e->now_ms, id, o->text);
+        note(e, id, o->text);
+        break;
+    case ZAB_WHOLE:
+        s->disk.lossy = false;
         break;
     case ZAB_FATAL:
         s->fatal = o->text;
@@ -456,6 +465,8 @@ void ensemble_start(struct ensemble *e, uint8_t id) {
     s->fatal = NULL;
     zab_clock(s->z, e->now_ms + s->skew_ms);
     zab_recover_epoch(s->z, s->disk.epoch);
+    if (s->disk.lossy)
+        zab_recover_lossy(s->z);
     if (s->disk.base > 0) {
         ensemble_entries_copy(&s->applied, &s->disk.base_state);
         zab_recover_base(s->z, s->disk.base, s->disk.ended);

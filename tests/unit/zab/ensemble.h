@@ -42,6 +42,7 @@ struct disk {
     zxid_t base, ended;
     struct entries base_state;
     uint32_t epoch;
+    bool lossy; /* it has lost its end */
     struct job *jobs, **jobs_end;
 };
 
@@ -106,6 +107,9 @@ void ensemble_connect(struct ensemble *e, uint8_t a, uint8_t b);
 void ensemble_disconnect(struct ensemble *e, uint8_t a, uint8_t b);
 bool ensemble_deliver(struct ensemble *e, uint8_t from, uint8_t to); /* one; false: none */
 bool ensemble_disk(struct ensemble *e, uint8_t id, size_t jobs);     /* so many; false: none */
+/* The disk of one that is down loses its last records, at most so many, as far as another voter has
+ * each of them, and it knows that. */
+void ensemble_lose_end(struct ensemble *e, uint8_t id, size_t records);
 size_t ensemble_jobs(const struct ensemble *e, uint8_t id);
 bool ensemble_snapshots(struct ensemble *e, uint8_t id); /* a piece to each that gets one */
 void ensemble_clock(struct ensemble *e, uint8_t id);

@@ -58,6 +58,30 @@ void ensemble_job_free(struct job *j) {
     mem_free(j);
 }
 
+static bool is_elsewhere(const struct ensemble *e, uint8_t id, zxid_t zxid) {
+    for (uint32_t i = 0; i < e->count; i++) {
+        const struct disk *d = &e->servers[i].disk;
+        if (i + 1 == id || !e->members[i].voter)
+            continue;
+        if (zxid <= d->base)
+            return true;
+        for (size_t k = d->count; k > 0; k--)
+            if (d->records[k - 1].zxid == zxid)
+                return true;
+    }
+    return false;
+}
+
+void ensemble_lose_end(struct ensemble *e, uint8_t id, size_t records) {
+    struct disk *d = &e->servers[id - 1].disk;
+    for (; records > 0 && d->count > 0; records--) {
+        if (!is_elsewhere(e, id, d->records[d->count - 1].zxid))
+            break;
+        blob_unref(d->records[--d->count].payload);
+    }
+    d->lossy = true;
+}
+
 size_t ensemble_jobs(const struct ensemble *e, uint8_t id) {
     size_t n = 0;
     for (const struct job *j = e->servers[id - 1].disk.jobs; j; j = j->next)

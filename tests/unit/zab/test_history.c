@@ -272,6 +272,116 @@ START_TEST(the_common_record_of_any_two_histories_is_where_they_part) {
 }
 END_TEST
 
+/* ---- A log that begins before the snapshot, or later ---- */
+
+START_TEST(the_log_may_reach_back_before_the_snapshot) {
+    struct history h;
+    history_init(&h, 1000);
+    history_reset(&h, Z(5, 7));
+    ck_assert(history_reach_back(&h, Z(2, 3), (zxid_t[]){Z(3, 1)}, 1));
+    history_check(&h);
+    ck_assert(history_has(&h, Z(2, 3))); /* what it begins behind was there */
+    ck_assert(!history_has(&h, Z(2, 2)));
+    ck_assert(!history_has(&h, Z(2, 4)));
+    ck_assert(history_has(&h, Z(3, 0)));
+    ck_assert(!history_has(&h, Z(4, 0)));
+    ck_assert(history_has(&h, Z(5, 0)));
+    ck_assert(!history_has(&h, 0));
+    ck_assert_int_eq(history_before_epoch(&h, 5), Z(3, 1));
+    ck_assert_int_eq(history_before_epoch(&h, 3), Z(2, 3));
+    ck_assert_int_eq(common(&h, (zxid_t[]){Z(4, 2), Z(3, 5)}, 2), Z(3, 1));
+    ck_assert_int_eq(common(&h, (zxid_t[]){Z(2, 9)}, 1), Z(2, 3));
+    history_reset(&h, Z(5, 7));
+    ck_assert(history_reach_back(&h, 0, (zxid_t[]){Z(1, 4)}, 1));
+    ck_assert(history_has(&h, 0));
+    ck_assert_uint_eq(h.epoch_count, 2);
+    history_close(&h);
+}
+END_TEST
+
+START_TEST(an_older_log_that_cannot_be_is_not_taken) {
+    struct history h;
+    history_init(&h, 1000);
+    history_reset(&h, Z(5, 7));
+    ck_assert(!history_reach_back(&h, Z(5, 8), NULL, 0));
+    ck_assert(!history_reach_back(&h, -1, NULL, 0));
+    ck_assert(!history_reach_back(&h, Z(1, 1), (zxid_t[]){Z(5, 1)}, 1));
+    ck_assert(!history_reach_back(&h, Z(1, 1), (zxid_t[]){Z(1, 0)}, 1));
+    ck_assert(!history_reach_back(&h, Z(1, 1), (zxid_t[]){Z(2, 1), Z(2, 4)}, 2));
+    ck_assert(!history_reach_back(&h, 0, (zxid_t[]){0}, 1));
+    ck_assert_int_eq(h.base, Z(5, 7));
+    history_append(&h, Z(5, 8), NULL);
+    ck_assert(!history_reach_back(&h, Z(1, 1), NULL, 0)); /* too late */
+    ck_assert_uint_eq(h.epoch_count, 1);
+    history_check(&h);
+    history_close(&h);
+}
+END_TEST
+
+START_TEST(a_purge_forgets_what_ended_before_and_nothing_that_was_not_applied) {
+    struct history h;
+    history_init(&h, 1000);
+    fill(&h, some, SOME);
+    h.committed = Z(3, 0);
+    ck_assert_uint_eq(apply_all(&h), 4);
+    history_purge(&h, Z(1, 1));
+    history_check(&h);
+    ck_assert(!history_has(&h, Z(1, 0)));
+    ck_assert(history_has(&h, Z(1, 1)));
+    history_purge(&h, Z(1, 0)); /* back: never */
+    ck_assert_int_eq(h.base, Z(1, 1));
+    history_purge(&h, Z(1, 2));
+    ck_assert_uint_eq(h.epoch_count, 2); /* (1,2) itself was there */
+    ck_assert_int_eq(common(&h, (zxid_t[]){Z(1, 9)}, 1), Z(1, 2));
+    history_purge(&h, Z(3, 1)); /* not applied yet */
+    ck_assert_int_eq(h.base, Z(3, 0));
+    ck_assert_uint_eq(h.epoch_count, 1);
+    ck_assert_int_eq(history_before_epoch(&h, 3), 0);
+    history_truncate(&h, Z(3, 0));
+    history_check(&h);
+    history_close(&h);
+}
+END_TEST
+
+/* Whatever a log was made of, it knows the same of what is in it. */
+START_TEST(a_shorter_log_knows_of_its_records_what_the_whole_one_does) {
+    struct prng p;
+    prng_init(&p, 11);
+    for (int round = 0; round < 2000; round++) {
+        struct history all, less;
+        history_init(&all, 0);
+        history_init(&less, 0);
+        zxid_t zxids[24];
+        for (int i = 0; i < 24; i++) {
+            bool fresh = i == 0 || prng_chance(&p, 1, 3);
+            zxids[i] = fresh ? Z(zxid_epoch(all.last) + 1 + prng_below(&p, 2), 0) : all.last + 1;
+            history_append(&all, zxids[i], NULL);
+        }
+        int base = (int)prng_below(&p, 24), snapshot = base + (int)prng_below(&p, 24 - base);
+        zxid_t ends[24];
+        size_t count = 0;
+        for (int i = base + 1; i < snapshot; i++)
+            if (zxid_counter(zxids[i + 1]) == 0)
+                ends[count++] = zxids[i];
+        history_reset(&less, zxids[snapshot]);
+        ck_assert(history_reach_back(&less, zxids[base], ends, count));
+        for (int i = snapshot + 1; i < 24; i++)
+            history_append(&less, zxids[i], NULL);
+        all.durable = all.committed = all.last;
+        (void)apply_all(&all);
+        history_purge(&all, zxids[base]);
+        ck_assert_uint_eq(all.epoch_count, less.epoch_count);
+        for (uint32_t i = 0; i < all.epoch_count; i++)
+            ck_assert_int_eq(all.epochs[i], less.epochs[i]);
+        for (int i = 0; i < 24; i++)
+            ck_assert_int_eq(history_has(&less, zxids[i]), i >= base);
+        history_check(&less);
+        history_close(&all);
+        history_close(&less);
+    }
+}
+END_TEST
+
 /* ---- The window of a learner ---- */
 
 START_TEST(a_window_counts_what_is_not_acknowledged) {
@@ -308,6 +418,8 @@ END_TEST
 Suite *unit_suite(void) {
     Suite *s = suite_create("zab_history");
     TCase *t = tcase_create("history");
+    /* The last one takes more than a second where nothing else runs. */
+    tcase_set_timeout(t, 60);
     tcase_add_test(t, a_record_follows_with_the_next_counter_or_a_later_epoch);
     tcase_add_test(t, a_counter_never_carries_into_the_epoch);
     tcase_add_test(t, nothing_is_applied_before_it_is_committed_and_durable);
@@ -321,6 +433,10 @@ Suite *unit_suite(void) {
     tcase_add_test(t, the_last_common_record_is_in_the_greatest_common_epoch);
     tcase_add_test(t, the_newest_epochs_are_told_newest_first);
     tcase_add_test(t, the_common_record_of_any_two_histories_is_where_they_part);
+    tcase_add_test(t, the_log_may_reach_back_before_the_snapshot);
+    tcase_add_test(t, an_older_log_that_cannot_be_is_not_taken);
+    tcase_add_test(t, a_purge_forgets_what_ended_before_and_nothing_that_was_not_applied);
+    tcase_add_test(t, a_shorter_log_knows_of_its_records_what_the_whole_one_does);
     tcase_add_test(t, a_window_counts_what_is_not_acknowledged);
     tcase_add_test(t, a_window_never_runs_out_of_marks);
     suite_add_tcase(s, t);

@@ -87,6 +87,28 @@ START_TEST(a_leader_looks_again_when_a_follower_has_a_more_recent_history) {
 }
 END_TEST
 
+/* What it has beyond was not committed where those that lost nothing are a quorum. */
+START_TEST(a_lossy_follower_with_more_hinders_only_where_everyone_is_needed) {
+    struct ensemble *e = awaiting_promise();
+    ensemble_start_all(e);
+    while (e->sent[ZM_LEADERINFO] < 2) {
+        (void)ensemble_deliver(e, 2, 3);
+        (void)ensemble_deliver(e, 3, 2);
+    }
+    struct zab_msg m = {
+        .type = ZM_ACKEPOCH, .epoch = 1, .counted = true, .epoch_count = 1, .lossy = true};
+    m.epochs[0] = Z(0, 5);
+    ensemble_inject(e, 1, LEADER, &m);
+    ck_assert_int_eq(zab_role(ensemble_zab(e, LEADER)), ZAB_LEADING);
+    m.epochs[0] = 0;
+    m.epoch_count = 0;
+    m.blank = true;
+    ensemble_inject(e, 2, LEADER, &m);
+    ck_assert_int_eq(zab_role(ensemble_zab(e, LEADER)), ZAB_LOOKING);
+    steps_expect_whole(e);
+}
+END_TEST
+
 START_TEST(a_leader_drops_who_is_ready_where_it_was_not_told_to_be) {
     struct ensemble *e = awaiting_promise();
     struct zab_msg m = {.type = ZM_ACKEPOCH, .epoch = 1, .counted = true, .blank = true};
@@ -477,6 +499,7 @@ Suite *unit_suite(void) {
     tcase_add_test(t, a_leader_drops_a_promise_that_leaves_no_epoch);
     tcase_add_test(t, a_leader_looks_again_when_a_follower_has_promised_more);
     tcase_add_test(t, a_leader_looks_again_when_a_follower_has_a_more_recent_history);
+    tcase_add_test(t, a_lossy_follower_with_more_hinders_only_where_everyone_is_needed);
     tcase_add_test(t, a_leader_drops_who_is_ready_where_it_was_not_told_to_be);
     tcase_add_test(t, a_leader_drops_who_is_ready_before_where_it_was_told_to_be);
     tcase_add_test(t, a_record_of_an_earlier_epoch_is_not_committed_by_itself);

@@ -22,9 +22,14 @@ static bool holds(const struct quorum_config *q, const char *ids) {
     return quorum_holds(q, &s);
 }
 
+static bool elects(const struct quorum_config *q, const char *ids, const char *blanks,
+                   const char *lossy) {
+    struct quorum_voters v = {set_of(ids), set_of(blanks), set_of(lossy)};
+    return quorum_elects(q, &v);
+}
+
 static bool holds_with_blanks(const struct quorum_config *q, const char *ids, const char *blanks) {
-    struct quorum_set s = set_of(ids), b = set_of(blanks);
-    return quorum_holds_with_blanks(q, &s, &b);
+    return elects(q, ids, blanks, "");
 }
 
 static struct quorum_server three[] = {
@@ -115,6 +120,33 @@ START_TEST(blank_voters_count_when_every_voter_takes_part) {
     ck_assert(holds_with_blanks(&majority, "123", "23"));
     ck_assert(holds_with_blanks(&majority, "123", "3"));
     ck_assert(holds_with_blanks(&majority, "1234", "23"));
+}
+END_TEST
+
+START_TEST(lossy_voters_count_only_when_every_voter_takes_part) {
+    ck_assert(!elects(&majority, "12", "", "2"));
+    ck_assert(!elects(&majority, "12", "", "12"));
+    ck_assert(!elects(&majority, "124", "", "2"));
+    ck_assert(elects(&majority, "12", "", "3"));
+    ck_assert(elects(&majority, "123", "", "2")); /* 1 and 3 by themselves */
+    ck_assert(elects(&majority, "123", "", "12"));
+    ck_assert(elects(&majority, "123", "", "123"));
+}
+END_TEST
+
+/* One that has lost something is no part of a new ensemble, not even when it has lost everything.
+ */
+START_TEST(blank_and_lossy_voters_are_no_quorum_among_themselves) {
+    struct quorum_server m[] = {member(1, 0, 1), member(2, 0, 1), member(3, 0, 1), member(4, 0, 1),
+                                member(5, 0, 1)};
+    struct quorum_config five = {m, 5};
+    ck_assert(elects(&five, "1234", "1234", ""));
+    ck_assert(!elects(&five, "1234", "1234", "4"));
+    ck_assert(!elects(&five, "1234", "123", "4"));
+    ck_assert(!elects(&five, "1234", "1", "2"));
+    ck_assert(elects(&five, "12345", "1", "2"));
+    ck_assert(elects(&five, "12345", "1234", "4"));
+    ck_assert(elects(&majority, "123", "12", "3"));
 }
 END_TEST
 
@@ -227,10 +259,41 @@ START_TEST(blanks_never_make_a_quorum_of_what_is_none) {
         struct quorum_config q = any_config(&p, m);
         struct quorum_set set = set_of_bits((uint32_t)prng_below(&p, 1u << q.count));
         struct quorum_set blank = set_of_bits((uint32_t)prng_below(&p, 1u << q.count));
-        if (quorum_holds_with_blanks(&q, &set, &blank))
+        struct quorum_set lossy = set_of_bits((uint32_t)prng_below(&p, 1u << q.count));
+        if (quorum_elects(&q, &(struct quorum_voters){.all = set, .blank = blank}))
             ck_assert(quorum_holds(&q, &set));
-        if (quorum_holds_with_blanks(&q, &set, &(struct quorum_set){{0}}))
+        if (quorum_elects(&q, &(struct quorum_voters){.all = set, .lossy = lossy}))
             ck_assert(quorum_holds(&q, &set));
+        if (quorum_holds(&q, &set))
+            ck_assert(quorum_elects(&q, &(struct quorum_voters){.all = set}));
+    }
+}
+END_TEST
+
+/* What any quorum has acknowledged is not overlooked: one that has lost nothing is in both, or each
+ * voter is in the one that elects. */
+START_TEST(those_that_elect_overlook_nothing) {
+    struct prng p;
+    prng_init(&p, 5);
+    for (int round = 0; round < 20000; round++) {
+        struct quorum_server m[MEMBERS_MAX];
+        struct quorum_config q = any_config(&p, m);
+        uint32_t all = (1u << q.count) - 1, set = (uint32_t)prng_below(&p, all + 1);
+        uint32_t lossy = (uint32_t)prng_below(&p, all + 1);
+        uint32_t acked = (uint32_t)prng_below(&p, all + 1);
+        struct quorum_set acks = set_of_bits(acked);
+        struct quorum_voters v = {.all = set_of_bits(set), .lossy = set_of_bits(lossy)};
+        if (!quorum_holds(&q, &acks) || !quorum_elects(&q, &v))
+            continue;
+        bool everyone = true, whole = false;
+        for (uint32_t i = 0; i < q.count; i++) {
+            if (!m[i].voter || m[i].weight == 0)
+                continue;
+            everyone &= quorum_has(&v.all, m[i].id);
+            whole |= quorum_has(&v.all, m[i].id) && quorum_has(&acks, m[i].id) &&
+                     !quorum_has(&v.lossy, m[i].id);
+        }
+        ck_assert(everyone || whole);
     }
 }
 END_TEST
@@ -268,6 +331,8 @@ Suite *unit_suite(void) {
     tcase_add_test(t, a_group_without_weight_is_no_group);
     tcase_add_test(t, blank_voters_count_among_themselves_only);
     tcase_add_test(t, blank_voters_count_when_every_voter_takes_part);
+    tcase_add_test(t, lossy_voters_count_only_when_every_voter_takes_part);
+    tcase_add_test(t, blank_and_lossy_voters_are_no_quorum_among_themselves);
     tcase_add_test(t, a_voter_without_weight_is_not_waited_for);
     tcase_add_test(t, observers_and_strangers_may_not_lead);
     tcase_add_test(t, acked_is_what_a_quorum_has_reached);
@@ -275,6 +340,7 @@ Suite *unit_suite(void) {
     tcase_add_test(t, any_two_quorums_share_a_voter);
     tcase_add_test(t, all_voters_are_a_quorum_and_more_never_hurts);
     tcase_add_test(t, blanks_never_make_a_quorum_of_what_is_none);
+    tcase_add_test(t, those_that_elect_overlook_nothing);
     tcase_add_test(t, acked_is_the_greatest_that_holds);
     suite_add_tcase(s, t);
     return s;

@@ -24,8 +24,11 @@ static void some_fault(struct ensemble *e) {
     switch (prng_below(&e->prng, 8)) {
     case 0:
     case 1:
-        if (ensemble_zab(e, a))
+        if (ensemble_zab(e, a)) {
             ensemble_crash(e, a, prng_below(&e->prng, ensemble_jobs(e, a) + 1));
+            if (prng_chance(&e->prng, 1, 4))
+                ensemble_lose_end(e, a, prng_below(&e->prng, 8));
+        }
         break;
     case 2:
     case 3:
@@ -36,6 +39,10 @@ static void some_fault(struct ensemble *e) {
         break;
     case 5:
         e->links[a - 1][b - 1].held = false;
+        if (ensemble_zab(e, a)) {
+            zab_full(ensemble_zab(e, a), prng_chance(&e->prng, 1, 2));
+            ensemble_pull(e, a);
+        }
         break;
     default:
         ensemble_start(e, a);
@@ -98,6 +105,7 @@ static void wipe(struct ensemble *e, uint8_t id) {
         blob_unref(d->records[--d->count].payload);
     d->base = d->ended = 0;
     d->epoch = 0;
+    d->lossy = false;
 }
 
 static void heal(struct ensemble *e) {

@@ -1,0 +1,44 @@
+/* The kernel's inodes follow a rename made through this mount, with their open descriptors and
+ * working directories, and those of everything below. First all pairs of old and new are added,
+ * then the inodes move, for two may change places. */
+#ifndef ZKFS_FS_RENAME_FOLLOW_H
+#define ZKFS_FS_RENAME_FOLLOW_H
+
+#include "fs/inode.h"
+#include "fs/subtree.h"
+
+struct rename_step {
+    const struct subtree_znode *old;
+    struct slice path;
+    zxid_t czxid;
+    int32_t version;
+};
+
+struct rename_mover {
+    struct inode *inode; /* referenced */
+    size_t step;
+};
+
+struct rename_follow {
+    struct inode_table *inodes;
+    struct rename_step *steps;
+    size_t step_count;
+    struct rename_mover *movers;
+    size_t mover_count;
+};
+
+void rename_follow_init(struct rename_follow *f, struct inode_table *inodes);
+/* `old`, as it was read, is the znode `czxid` at `path` (both borrowed until the end) now, with its
+ * data as `version`. */
+void rename_follow_add(struct rename_follow *f, const struct subtree_znode *old, struct slice path,
+                       zxid_t czxid, int32_t version);
+/* Moves all and frees. */
+void rename_follow_done(struct rename_follow *f);
+
+/* What was at and below `from` is at `to` now, made by the transaction czxid: all that is known
+ * when the rename was done by a worker that died (docs/frontend-restart.md). Descriptors are out of
+ * date then. */
+void rename_follow_unseen(struct inode_table *inodes, struct slice from, struct slice to,
+                          zxid_t czxid);
+
+#endif
