@@ -63,8 +63,9 @@ def _():
         names = os.scandir(m.path + "/d")
         first = next(names).name
         inodes = [os.fstat(fd).st_ino for fd in (small, large, log, cut)]
-        shell = m.start("cd d && read -r line < <(cat s) && echo $line && until [ -e go ]; do sleep 0.1; done;"
-                        " pwd -P && cat s && ls | wc -l")
+        shell = m.start("cd d && read -r line < <(cat s) && echo $line && touch ../read &&"
+                        " until [ -e go ]; do sleep 0.1; done; pwd -P && cat s && ls | wc -l")
+        t.wait_for(lambda: d.zk.exists("%s/read" % d.znode), 20, "the shell having read")
         for _ in range(3):
             crash(m)
             t.equal(os.pread(small, 100, 0), b"small\n")

@@ -26,6 +26,8 @@
 #define TELL_EVERY 1000000
 /* Restarts until memory is what it will be. */
 #define WARM_RESTARTS 8
+/* Of a record that zab keeps in memory, on average: as measured. */
+#define KEPT_RECORD_BYTES 226
 #define HEAP_SLACK_BYTES (512 << 10)
 /* Of a member that serves: the 65,536 records that zab keeps for learners, and the rest. */
 #define HEAP_SERVING_BYTES (20 << 20)

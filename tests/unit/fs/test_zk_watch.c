@@ -205,7 +205,9 @@ START_TEST(an_add_watch_without_an_answer_is_removed) {
     fake.mute_adds = false;
     fake_drop(&fake);
     settle();
-    ck_assert_int_eq(fake.requests[OP_REMOVE_WATCHES], 1);
+    /* Once for each connection: the fake may have seen it before it dropped the first one. */
+    ck_assert_int_ge(fake.requests[OP_REMOVE_WATCHES], 1);
+    ck_assert_str_eq(fake.removed.path, "/a");
 }
 END_TEST
 
