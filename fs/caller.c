@@ -8,9 +8,10 @@
 #include <time.h>
 #include <unistd.h>
 
-/* The file says "running" in the moment before the thread goes to sleep. */
-#define TRIES 5
+/* /proc/PID/syscall says "running" until the thread sleeps. */
 #define TRY_AGAIN_NS 100000
+/* The loop waits for it, and there is another way to judge. */
+#define TRIES 5
 /* /proc/PID/stat: of what stands behind the name. */
 #define START_TIME_AT 20
 
@@ -50,10 +51,10 @@ static bool parse(const char *line, struct caller_syscall *ret) {
     return true;
 }
 
-bool caller_syscall(pid_t pid, struct caller_syscall *ret) {
+bool caller_syscall(pid_t pid, int tries, struct caller_syscall *ret) {
     char file[40], line[256];
     snprintf(file, sizeof file, "/proc/%d/syscall", (int)pid);
-    for (int i = 0; i < TRIES; i++) {
+    for (int i = 0; i < tries; i++) {
         if (pid <= 0 || !read_line(file, line, sizeof line))
             return false;
         if (strncmp(line, "running", 7) != 0)
@@ -65,7 +66,7 @@ bool caller_syscall(pid_t pid, struct caller_syscall *ret) {
 
 enum caller_answer caller_creates_anew(pid_t pid) {
     struct caller_syscall call;
-    return caller_syscall(pid, &call) ? judge(&call) : CALLER_UNKNOWN;
+    return caller_syscall(pid, TRIES, &call) ? judge(&call) : CALLER_UNKNOWN;
 }
 
 static bool read_id(const char *status, const char *key, pid_t *ret) {

@@ -14,6 +14,8 @@
 
 /* More names than these, and it is not known. */
 #define NAMES_MAX 512
+/* Nobody but the caller waits, and nothing else tells what it wants. */
+#define TRIES 2000
 
 struct names {
     struct slice at[NAMES_MAX];
@@ -115,7 +117,7 @@ static bool read_string(pid_t pid, uintptr_t from, char *s, size_t size) {
 enum caller_answer caller_walks_on(pid_t pid, const char *chain) {
     struct caller_syscall call;
     char path[PATH_MAX + 1];
-    if (!caller_syscall(pid, &call))
+    if (!caller_syscall(pid, TRIES, &call))
         return CALLER_UNKNOWN;
     if (call.number == SYS_chdir)
         return CALLER_YES;

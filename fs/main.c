@@ -91,7 +91,14 @@ static void on_ending(uv_idle_t *idle) {
 
 static void on_idle(struct fs *fs) { uv_idle_start(&app_of(fs)->ending, on_ending); }
 
-static void on_stop_timer(uv_timer_t *timer) { close_all(timer->data); }
+static void on_stop_timer(uv_timer_t *timer) {
+    struct app *app = timer->data;
+    if (app->fs.call_count > 0)
+        log_warn("operations that were under way at the end are given up operations=%zu "
+                 "after_ms=%d mountpoint=%s",
+                 app->fs.call_count, STOP_MS, app->opt->mountpoint);
+    close_all(app);
+}
 
 static void stop(struct app *app) {
     if (app->stopping) {

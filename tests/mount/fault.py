@@ -77,7 +77,7 @@ def _():
             began = time.monotonic()
             common.fails_with(errno.EIO, call)
             took = time.monotonic() - began
-            t.check(0.7 < took < 2.5, "call %d took %.1f s" % (number, took))
+            t.check(0.7 < took < 15, "call %d took %.1f s" % (number, took))
         os.close(fd)
         m.fails("cat d/f", EIO_TEXT)
         go_on(server)
@@ -150,13 +150,11 @@ def waiting_for_the_mount(m, command):
     return waiting
 
 
-def interrupted(m, command, signum, limit):
+def interrupted(m, command, signum):
+    """Long before `timeo`, which is a minute."""
     waiting = waiting_for_the_mount(m, command)
-    began = time.monotonic()
     os.kill(waiting.pid, signum)
-    m.finish(waiting, 15)
-    took = time.monotonic() - began
-    t.check(took < limit, "%s ended %.2f s after the signal" % (command, took))
+    m.finish(waiting, 20)
     t.check(waiting.returncode != 0)
 
 
@@ -169,8 +167,8 @@ def _():
             for signum in (signal.SIGTERM, signal.SIGKILL):
                 for command in ("cat @/d/f", "ls @/d", "mkdir @/d/x", "rm @/d/f", "mv @/d/f @/d/g", "sync @/e",
                                 "stat @/e", "dd if=/dev/zero of=@/e/f bs=10 count=1", "truncate -s 0 @/e/f"):
-                    interrupted(m, command, signum, 1.5)
-            interrupted(m, "python3 -c 'open(\"@/d/f\")'", signal.SIGINT, 1.5)
+                    interrupted(m, command, signum)
+            interrupted(m, "python3 -c 'open(\"@/d/f\")'", signal.SIGINT)
             go_on(server)
             works_again(m)
 
@@ -243,8 +241,8 @@ def _():
         t.equal(os.pread(fd, 10, 0), b"v\n", "an open descriptor's value")
         os.statvfs(m.path)
         os.close(fd)
-        interrupted(m, "stat @/d/other", signal.SIGKILL, 1.5)  # a LOOKUP in the same directory
-        t.check(time.monotonic() - began < 3)
+        interrupted(m, "stat @/d/other", signal.SIGKILL)  # a LOOKUP in the same directory
+        t.check(time.monotonic() - began < 20)
         t.check(all(w.poll() is None for w in waiting))
         go_on(server)
         for w in waiting:
