@@ -46,8 +46,9 @@ FAST = {CONTAINER_CHECK: 200}
 
 
 def new_server(port, **config):
-    """The kind that ZKFS_SERVER names. It is the caller's to close, and closed at exit."""
-    keys = {"tickTime": 500}
+    """The kind that ZKFS_SERVER names. It is the caller's to close, and closed at exit. Sessions may be long: none is
+    to expire because the machine is busy."""
+    keys = {"tickTime": 500, "maxSessionTimeout": 60000}
     keys.update(config)
     kind = Apache if os.environ.get("ZKFS_SERVER") == "apache" else t.Replica
     if CONTAINER_CHECK in keys:  # Apache's server reads no such key, but a property of that name

@@ -304,7 +304,7 @@ def parse_reply(body):
 class Session:
     """One blocking session on one socket. Its methods raise ZkError, Lost or Refused."""
 
-    def __init__(self, port, timeout_ms=10000, session_id=0, passwd=b"\0" * 16, last_zxid=0,
+    def __init__(self, port, timeout_ms=30000, session_id=0, passwd=b"\0" * 16, last_zxid=0,
                  socket_timeout=30.0, host="127.0.0.1"):
         self.xid = 0
         self.zxid = last_zxid

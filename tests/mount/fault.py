@@ -86,7 +86,7 @@ def _():
 
 @t.test("the server killed and started again: callers wait, the session goes on, nothing is mounted anew")
 def _():
-    with Faulty("timeo=30,timeout=10") as (server, m):
+    with Faulty("timeo=30,timeout=40") as (server, m):
         m.sh("echo v > f")
         fd = os.open(m.path + "/f", os.O_RDWR)
         inode = os.fstat(fd).st_ino
@@ -114,7 +114,7 @@ def session_of(m):
 
 @t.test("the session is the same after a reconnect, and its ephemerals live")
 def _():
-    with Faulty("timeo=20,timeout=10") as (server, m):
+    with Faulty("timeo=20,timeout=40") as (server, m):
         m.sh("echo v > f")
         before = session_of(m)
         for _ in range(3):
@@ -270,7 +270,7 @@ def _():
         # the kernel, where no signal ends them before the first has its answer.
         for pid in reversed(children[1:]):
             os.kill(pid, signal.SIGKILL)
-            t.wait_for(lambda: os.waitpid(pid, os.WNOHANG)[0] == pid, 2, "the end of a killed caller")
+            t.wait_for(lambda: os.waitpid(pid, os.WNOHANG)[0] == pid, 15, "the end of a killed caller")
         os.kill(children[0], signal.SIGKILL)
         os.waitpid(children[0], 0)
         go_on(server)

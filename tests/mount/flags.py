@@ -131,7 +131,7 @@ def _():
 def _():
     with Dir() as d:
         d.sh("mkdir a && setfattr -n user.zk.create -v ephemeral a && rmdir a")
-        t.wait_for(lambda: kept(d.zk, d.z("a")) == [], 5, "the flags being removed")
+        t.wait_for(lambda: kept(d.zk, d.z("a")) == [], 15, "the flags being removed")
         d.sh("mkdir a && touch a/f")
         t.check(not is_ephemeral(d.p("a/f")))
         fails_with(errno.ENODATA, os.getxattr, d.p("a"), FLAGS)
@@ -147,7 +147,7 @@ def _():
         fails_with(errno.ENODATA, os.getxattr, d.p("a"), FLAGS)
         d.sh("touch a/f")
         t.check(not is_ephemeral(d.p("a/f")))
-        t.wait_for(lambda: kept(d.zk, d.z("a")) == [], 5, "the flags being removed")
+        t.wait_for(lambda: kept(d.zk, d.z("a")) == [], 15, "the flags being removed")
         set_flags(d.p("a"), "ephemeral")
         d.sh("touch a/g")
         t.check(is_ephemeral(d.p("a/g")), "flags of the new directory apply")
@@ -470,7 +470,7 @@ def _():
         d.sh("exec 9> %s && echo v >&9 && getfattr --only-values -n user.zk.name /dev/fd/9 && cat m-0000000000 && "
              "getfattr --only-values -n user.zk.path /dev/fd/9" % once(d, words, "m-"),
              "m-0000000000v\n" + d.z("m-0000000000"))
-        t.wait_for(lambda: d.zk.children(d.znode) == [], 1, "its end")
+        t.wait_for(lambda: d.zk.children(d.znode) == [], 15, "its end")
 
 
 @t.test(".zk/create/WORDS/PATH: the tree is below it; wrong words are EINVAL, with a log line; rename is EPERM")

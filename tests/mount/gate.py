@@ -196,7 +196,7 @@ class Gated:
     def next_number(self):
         """How many were ever made."""
         with t.Session(common.FAULT_PORT) as zk:
-            t.wait_for(lambda: zk.children("/d") == [], 5, "nothing being left")
+            t.wait_for(lambda: zk.children("/d") == [], 15, "nothing being left")
             name = zk.create("/d/x-", b"", 2)
             zk.delete(name)
             return int(name[-10:])

@@ -287,10 +287,10 @@ def _():
                 m.sh("cat open/x", "v\n")
                 t.check(all(is_there(o + "/" + n) for o in ("open", "caller", "parent") for n in ("x", "y")))
             s.do("exec 8>&-; echo w >&9; exec 9>&-")
-            t.wait_for(lambda: not is_there("open/x"), 2, "the end of open/x")
+            t.wait_for(lambda: not is_there("open/x"), 15, "the end of open/x")
             t.check(is_there("caller/x") and is_there("parent/x"))
             s.kill()
-            t.wait_for(lambda: not is_there("caller/x") and not is_there("parent/x"), 2, "the end of x")
+            t.wait_for(lambda: not is_there("caller/x") and not is_there("parent/x"), 15, "the end of x")
             t.check(is_there("caller/y"))
             m.process.send_signal(signal.SIGSTOP)
             os.kill(m.worker(), signal.SIGKILL)
@@ -299,7 +299,7 @@ def _():
             m.process.send_signal(signal.SIGCONT)
             late.kill()
             for o in ("open", "caller", "parent"):
-                t.wait_for(lambda o=o: not is_there(o + "/y"), 5, "the end of %s/y" % o)
+                t.wait_for(lambda o=o: not is_there(o + "/y"), 15, "the end of %s/y" % o)
 
 
 @t.test("crash: creations with an owner that were at the server are the caller's, and end with it")

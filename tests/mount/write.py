@@ -76,7 +76,7 @@ def _():
             t.equal(len(d.get("f")), 4096)
             f.write(b"b" * 4096)
             t.equal(len(d.get("f")), 4096, "held back")
-            t.wait_for(lambda: len(d.get("f")) == 8192, 5, "the commit after a second")
+            t.wait_for(lambda: len(d.get("f")) == 8192, 15, "the commit after a second")
             f.write(b"c" * 4096)
         t.equal(len(d.get("f")), 12288)
 
