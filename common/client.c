@@ -68,11 +68,23 @@ void client_set_state(struct client *c, enum client_state state) {
     client_emit(c, CU_STATE);
 }
 
+static int64_t min_ms(int64_t a, int64_t b) { return a < b ? a : b; }
+
 /* An attempt at one server gets an equal share of the timeout, so that a session lives through a
  * whole round (as ZooKeeper's clients do it). */
 static int64_t attempt_ms(const struct client *c) {
     int64_t share = c->timeout_ms / c->config.server_count;
     return share > 0 ? share : 1;
+}
+
+/* Also the only server gets no more than a third to answer: one that has just started may take a
+ * connection and never answer it (Apache's does at times), and a session has to live through that.
+ */
+static int64_t answer_ms(const struct client *c) {
+    int64_t most = c->timeout_ms / 3;
+    if (most < CLIENT_ANSWER_MIN_MS)
+        most = CLIENT_ANSWER_MIN_MS;
+    return min_ms(attempt_ms(c), most);
 }
 
 static void connect_next(struct client *c) {
@@ -81,9 +93,7 @@ static void connect_next(struct client *c) {
     if (c->attempts < INT32_MAX)
         c->attempts++;
     c->has_socket = true;
-    int64_t share = attempt_ms(c);
-    c->phase_deadline_ms =
-        c->now_ms + (share < CLIENT_CONNECT_MAX_MS ? share : CLIENT_CONNECT_MAX_MS);
+    c->phase_deadline_ms = c->now_ms + min_ms(attempt_ms(c), CLIENT_CONNECT_MAX_MS);
     client_emit(c, CU_CONNECT);
 }
 
@@ -208,7 +218,7 @@ static void on_connected(struct client *c) {
         return;
     client_set_state(c, CLIENT_HANDSHAKE);
     buf_reset(&c->rx);
-    c->phase_deadline_ms = c->now_ms + attempt_ms(c);
+    c->phase_deadline_ms = c->now_ms + answer_ms(c);
     c->last_recv_ms = c->now_ms;
     c->last_send_ms = c->now_ms;
     client_send_connect(c);
@@ -275,8 +285,6 @@ static void run_clock(struct client *c) {
     if (!c->has_socket && c->now_ms >= c->connect_at_ms)
         connect_next(c);
 }
-
-static int64_t min_ms(int64_t a, int64_t b) { return a < b ? a : b; }
 
 static int64_t next_deadline(const struct client *c) {
     int64_t at = c->request_deadline_ms;

@@ -21,6 +21,8 @@
 /* A socket that is not up after this time is tried anew, even when there is no other server: the
  * kernel itself asks ever more seldom, and would find a host that is back late. */
 #define CLIENT_CONNECT_MAX_MS 3000
+/* A server has as long to answer the handshake, however short the session's timeout is. */
+#define CLIENT_ANSWER_MIN_MS 1000
 /* How long a read-only server will do before another one is looked for; doubled each time
  * (ZooKeeper's ClientCnxn has 100 ms to 60 s). Each look interrupts the reads. */
 #define CLIENT_LOOK_MIN_MS 500

@@ -12,8 +12,8 @@ struct caller_syscall {
     long number; /* -1: none that tells */
     unsigned long arg[CALLER_ARGS];
 };
-/* False when it cannot be known. A thread that is about to sleep is looked at up to `tries` times, a
- * tenth of a millisecond apart: on a busy machine it may take a while to get there. */
+/* False when it cannot be known. A thread that is about to sleep is looked at up to `tries` times,
+ * a tenth of a millisecond apart: on a busy machine it may take a while to get there. */
 bool caller_syscall(pid_t pid, int tries, struct caller_syscall *ret);
 
 enum caller_answer { CALLER_NO, CALLER_YES, CALLER_UNKNOWN };

@@ -506,7 +506,7 @@ def _():
         t.check(kills > 1, "kills: %d" % kills)
         with t.Session(common.FAULT_PORT) as zk:
             t.wait_for(lambda: zk.children("/d") == [], 15, "nothing being left")
-            t.check("expired" not in m.log())
+            t.check("expired" not in m.log(), m.log())
 
 
 @t.test("flags that others change while the mount is away or its session expires are obeyed afterwards")

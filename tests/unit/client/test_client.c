@@ -126,16 +126,28 @@ START_TEST(an_attempt_ends_after_its_share_of_the_timeout) {
 }
 END_TEST
 
-START_TEST(the_only_server_is_asked_anew_after_three_seconds_and_has_its_time_to_answer) {
+START_TEST(the_only_server_is_asked_anew_and_has_a_third_of_the_timeout_to_answer) {
     driver_close(&d);
-    driver_init(&d, 1, 9000);
+    driver_init(&d, 1, 12000);
     driver_event(&d, CE_TICK);
     driver_tick(&d, 3000);
     ck_assert_ptr_nonnull(driver_find(&d, CU_DISCONNECT));
     driver_sleep(&d);
     ck_assert_ptr_nonnull(driver_find(&d, CU_CONNECT));
     driver_event(&d, CE_CONNECTED);
-    driver_tick(&d, 8999);
+    driver_tick(&d, 3999);
+    ck_assert_int_eq(client_state(d.c), CLIENT_HANDSHAKE);
+    driver_tick(&d, 1);
+    ck_assert_int_eq(client_state(d.c), CLIENT_CONNECTING);
+}
+END_TEST
+
+START_TEST(a_short_timeout_leaves_the_only_server_a_second_to_answer) {
+    driver_close(&d);
+    driver_init(&d, 1, 1500);
+    driver_event(&d, CE_TICK);
+    driver_event(&d, CE_CONNECTED);
+    driver_tick(&d, 999);
     ck_assert_int_eq(client_state(d.c), CLIENT_HANDSHAKE);
     driver_tick(&d, 1);
     ck_assert_int_eq(client_state(d.c), CLIENT_CONNECTING);
@@ -434,8 +446,8 @@ Suite *unit_suite(void) {
     tcase_add_test(three, the_first_server_is_the_one_the_shell_chose);
     tcase_add_test(three, the_pause_after_each_round_of_servers_grows_to_a_second);
     tcase_add_test(three, an_attempt_ends_after_its_share_of_the_timeout);
-    tcase_add_test(three,
-                   the_only_server_is_asked_anew_after_three_seconds_and_has_its_time_to_answer);
+    tcase_add_test(three, the_only_server_is_asked_anew_and_has_a_third_of_the_timeout_to_answer);
+    tcase_add_test(three, a_short_timeout_leaves_the_only_server_a_second_to_answer);
     tcase_add_test(three, a_server_that_does_not_answer_the_handshake_is_left);
     suite_add_tcase(s, three);
     TCase *up = tcase_create("established");
