@@ -182,8 +182,8 @@ class Raw:
 class Session(Raw):
     """A connection with a session on it."""
 
-    def __init__(self, port, timeout_ms=10000, session=0, passwd=bytes(16), last_zxid=0, flag=True):
-        super().__init__(port)
+    def __init__(self, port, timeout_ms=10000, session=0, passwd=bytes(16), last_zxid=0, flag=True, timeout=10):
+        super().__init__(port, timeout)
         self.xid = 0
         body = i32(0) + i64(last_zxid) + i32(timeout_ms) + i64(session) + blob(passwd)
         self.send_frame(body + (b"\x00" if flag else b""))

@@ -189,7 +189,8 @@ def _():
     State.apache = a = Apache("apache", alone=False)
     a.start()
     a.wait()
-    load.in_parallel(a.port, ["w%d" % i for i in range(WRITERS)], ZNODES, seed=7)
+    with load.Awake(a.port):
+        load.in_parallel(a.port, ["w%d" % i for i in range(WRITERS)], ZNODES, seed=7)
     live = [load.Pipe(a.port, LIVE_TIMEOUT_MS) for _ in range(3)]
     for i, p in enumerate(live):
         for path in ("/w0/live%d" % i, "/w1/f1/live%d" % i, "/w%d/e/live" % i, "/live%d" % i):
@@ -235,7 +236,8 @@ def _():
     a.wait()
     t.wait_for(lambda: "ephemerals count: 0" in word(a.port, "srvr") or
                re.search(r"zk_ephemerals_count\t0", word(a.port, "mntr")), 30, "the sessions' end", step=0.1)
-    tree = load.read_tree(a.port)
+    with load.Awake(a.port):
+        tree = load.read_tree(a.port)
     mine = {p: [dict(v[0]), v[1], v[2]] for p, v in State.tree.items()}
     parents = {p.rsplit("/", 1)[0] or "/" for p, v in State.before.items() if v[0]["ephemeralOwner"]}
     for path in parents:
@@ -248,8 +250,10 @@ def _():
 @t.test("it is written to again, in its second epoch and with packed snapshots, stopped and imported")
 def _():
     a = State.apache
-    load.in_parallel(a.port, ["again%d" % i for i in range(2)], 800, seed=99)
-    tree, zxid = load.read_tree(a.port), last_zxid(a.port)
+    with load.Awake(a.port):
+        load.in_parallel(a.port, ["again%d" % i for i in range(2)], 800, seed=99)
+        tree = load.read_tree(a.port)
+    zxid = last_zxid(a.port)
     a.end(kill=False)
     stopped = a.copy("stopped")
     t.check(any(f.endswith(".gz") for f in files(stopped, "data", "snapshot")), "no packed snapshot")
