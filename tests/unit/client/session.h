@@ -44,6 +44,17 @@ static inline void reconnect(void) {
     driver_connect_response(&d, 0x1234, 9000);
 }
 
+/* One string, or none with NULL. */
+static inline void assert_only(const struct jvec *v, const char *path) {
+    ck_assert_int_eq(v->count, path ? 1 : 0);
+    int32_t at = 0;
+    struct slice s;
+    if (path) {
+        ck_assert(jvec_next_string(v, &at, &s));
+        ck_assert(slice_equal_str(s, path));
+    }
+}
+
 static inline void assert_nothing_sent(void) {
     struct driver_frame f;
     ck_assert(!driver_take(&d, true, &f));

@@ -22,16 +22,6 @@ static struct proto_set_watches take_set_watches(void) {
     return req;
 }
 
-static void assert_only(const struct jvec *v, const char *path) {
-    ck_assert_int_eq(v->count, path ? 1 : 0);
-    int32_t at = 0;
-    struct slice s;
-    if (path) {
-        ck_assert(jvec_next_string(v, &at, &s));
-        ck_assert(slice_equal_str(s, path));
-    }
-}
-
 START_TEST(watches_are_armed_again_by_kind_relative_to_the_last_reply) {
     watch(1, OP_GET_DATA, "/data", ZK_OK);
     watch(2, OP_EXISTS, "/absent", ZK_NONODE);

@@ -51,16 +51,6 @@ static struct proto_set_watches2 take_set_watches2(void) {
     return req;
 }
 
-static void assert_only(const struct jvec *v, const char *path) {
-    ck_assert_int_eq(v->count, path ? 1 : 0);
-    int32_t at = 0;
-    struct slice s;
-    if (path) {
-        ck_assert(jvec_next_string(v, &at, &s));
-        ck_assert(slice_equal_str(s, path));
-    }
-}
-
 START_TEST(persistent_watches_are_armed_again_after_every_reconnect) {
     add_watch("/p", ADD_WATCH_PERSISTENT);
     add_watch("/r", ADD_WATCH_RECURSIVE);

@@ -1,6 +1,7 @@
 #include "tests/unit/server/ensemble.h"
 
 #include "common/mem.h"
+#include "replica/proto/peer_codec.h"
 #include "replica/tree/tree_digest.h"
 #include "replica/tree/znode.h"
 
@@ -535,4 +536,15 @@ void e_assert_equal(struct ensemble *e) {
         ck_assert_uint_eq(tree_digest(r->tree), tree_digest(first->tree));
         ck_assert_uint_eq(r->sessions.count, first->sessions.count);
     }
+}
+
+void e_send_app(struct harness *to, uint8_t from, const struct app_msg *m) {
+    struct buf b = BUF_INIT;
+    struct blob *p = app_encode(m);
+    struct zab_msg z = {.type = ZM_APP, .payload = p};
+    peer_zab_encode(&b, &z);
+    h_step(to, (struct event){
+                   .type = EV_PEER_MESSAGE, .peer = from, .bytes = {b.data, (int32_t)b.len}});
+    blob_unref(p);
+    buf_close(&b);
 }

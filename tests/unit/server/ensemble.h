@@ -90,5 +90,7 @@ void e_spoil_log(struct harness *h, const char *right, const char *wrong);
 uint32_t e_start_overs(const struct ensemble *e); /* of all servers together */
 /* All living servers have the same tree and the same sessions. */
 void e_assert_equal(struct ensemble *e);
+/* A message of another server, as it might come from a broken one, too. */
+void e_send_app(struct harness *to, uint8_t from, const struct app_msg *m);
 
 #endif

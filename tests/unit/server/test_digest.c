@@ -451,17 +451,6 @@ START_TEST(a_change_of_a_rotten_value_is_not_answered) {
 }
 END_TEST
 
-static void send_app(struct harness *to, uint8_t from, const struct app_msg *m) {
-    struct buf b = BUF_INIT;
-    struct blob *p = app_encode(m);
-    struct zab_msg z = {.type = ZM_APP, .payload = p};
-    peer_zab_encode(&b, &z);
-    h_step(to, (struct event){
-                   .type = EV_PEER_MESSAGE, .peer = from, .bytes = {b.data, (int32_t)b.len}});
-    blob_unref(p);
-    buf_close(&b);
-}
-
 START_TEST(who_is_quarantined_for_the_digest_that_it_has_cuts_the_link) {
     struct ensemble *e = started(3, 0);
     struct harness *f = e_follower(e), *l = e_leader(e);
@@ -471,7 +460,7 @@ START_TEST(who_is_quarantined_for_the_digest_that_it_has_cuts_the_link) {
                         .has_digest = true,
                         .digest = tree_digest(f->r->tree)};
     e->held = true;
-    send_app(f, l->config.server_id, &m);
+    e_send_app(f, l->config.server_id, &m);
     ck_assert(!f->r->peers[l->config.server_id].up);
     e->held = false;
     e_advance(e, 100);
@@ -490,9 +479,9 @@ START_TEST(answers_that_nobody_waits_for_are_ignored) {
                         .has_digest = true,
                         .digest = 1};
     e_advance(e, 300);
-    send_app(l, f->config.server_id, &m);
+    e_send_app(l, f->config.server_id, &m);
     m.zxid = INT64_MAX;
-    send_app(l, f->config.server_id, &m);
+    e_send_app(l, f->config.server_id, &m);
     ck_assert(l->r->peers[f->config.server_id].up);
     assert_quiet(e);
     e_free(e);

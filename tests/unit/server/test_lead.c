@@ -255,18 +255,6 @@ START_TEST(a_tree_that_is_not_exact_is_not_read) {
 }
 END_TEST
 
-/* A learner's message as it might come from a broken one. */
-static void send_app(struct harness *to, uint8_t from, const struct app_msg *m) {
-    struct buf b = BUF_INIT;
-    struct blob *p = app_encode(m);
-    struct zab_msg z = {.type = ZM_APP, .payload = p};
-    peer_zab_encode(&b, &z);
-    h_step(to, (struct event){
-                   .type = EV_PEER_MESSAGE, .peer = from, .bytes = {b.data, (int32_t)b.len}});
-    blob_unref(p);
-    buf_close(&b);
-}
-
 START_TEST(a_session_that_is_there_is_not_made_a_second_time) {
     struct ensemble *e = e_started(3, 0);
     struct harness *l = e_leader(e), *f = e_follower(e);
@@ -278,9 +266,9 @@ START_TEST(a_session_that_is_there_is_not_made_a_second_time) {
                         .opcode = OP_CREATE_SESSION,
                         .timeout_ms = 5000,
                         .body = SLICE_NULL};
-    send_app(l, f->config.server_id, &m);
+    e_send_app(l, f->config.server_id, &m);
     m.session_id = 0;
-    send_app(l, f->config.server_id, &m);
+    e_send_app(l, f->config.server_id, &m);
     ck_assert_int_eq(zab_last_zxid(l->r->zab), last);
     ck_assert_int_eq(h_create(f, c, "/a"), ZK_OK);
     e_free(e);
@@ -299,7 +287,7 @@ START_TEST(identities_that_nobody_knows_cut_the_link) {
                         .auth_ids = &id,
                         .auth_count = 1};
     e->held = true;
-    send_app(l, f->config.server_id, &m);
+    e_send_app(l, f->config.server_id, &m);
     ck_assert(!l->r->peers[f->config.server_id].up);
     e->held = false;
     e_advance(e, 100);
@@ -314,7 +302,7 @@ START_TEST(a_request_of_a_session_that_nobody_knows_is_answered) {
     zxid_t last = zab_last_zxid(l->r->zab);
     struct app_msg m = {
         .type = APP_REQUEST, .session_id = 77, .opcode = OP_DELETE, .body = SLICE_NULL};
-    send_app(l, f->config.server_id, &m);
+    e_send_app(l, f->config.server_id, &m);
     ck_assert_int_eq(zab_last_zxid(l->r->zab), last + 1);
     e_assert_equal(e);
     e_free(e);
