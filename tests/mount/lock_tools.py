@@ -4,6 +4,7 @@ import fcntl
 import os
 import signal
 import struct
+import traceback
 
 import common
 from common import mount, t
@@ -142,7 +143,8 @@ class Child:
                 fn(self)
                 status = 0
             except BaseException as e:
-                os.write(2, ("# in a child: %r\n" % e).encode())
+                where = traceback.extract_tb(e.__traceback__)[-1]
+                os.write(2, ("# in a child: %r in line %d: %s\n" % (e, where.lineno, where.line)).encode())
             finally:
                 os._exit(status)
         os.close(tell)
