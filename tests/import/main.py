@@ -32,7 +32,7 @@ class Apache:
         self.data, self.log = os.path.join(self.folder, "data"), os.path.join(self.folder, "datalog")
         for folder in (self.data, self.log):
             os.makedirs(folder)
-        self.port = load.free_port()
+        self.port = load.new_ports()
         self.process = None
         lines = ["tickTime=%d" % TICK_MS, "initLimit=20", "syncLimit=20", "dataDir=" + self.data,
                  "dataLogDir=" + self.log, "clientPort=%d" % self.port, "clientPortAddress=127.0.0.1",
@@ -40,7 +40,7 @@ class Apache:
                  "4lw.commands.whitelist=*"]
         if not alone:
             lines += ["standaloneEnabled=false",
-                      "server.1=127.0.0.1:%d:%d" % (load.free_port(), load.free_port())]
+                      "server.1=127.0.0.1:%d:%d" % (load.new_ports(), load.new_ports())]
             with open(os.path.join(self.data, "myid"), "w") as f:
                 f.write("1\n")
         self.config = os.path.join(self.folder, "zoo.cfg")
@@ -100,7 +100,7 @@ def target(name):
     """A replica that has no data yet and does not run."""
     folder = os.path.join(FOLDER, name)
     os.makedirs(folder)
-    return t.Replica(load.free_port(), directory=folder, start=False, config={
+    return t.Replica(load.new_ports(), directory=folder, start=False, config={
         "tickTime": TICK_MS, "DigestAuthenticationProvider.superDigest": load.SUPER_DIGEST})
 
 
@@ -362,7 +362,7 @@ def _():
     tree, zxid = load.read_tree(a.port), last_zxid(a.port)
     a.end(kill=False)
     t.equal(zxid >> 32, 0, "the epoch")
-    port = load.free_port()
+    port = load.new_ports(9)  # a client's, a peer's and an election's for each
     e = ensemble.Ensemble(3, port=port, config={
         "DigestAuthenticationProvider.superDigest": load.SUPER_DIGEST}, folder=os.path.join(FOLDER, "three"))
     for m in e.members:
