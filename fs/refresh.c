@@ -17,13 +17,13 @@ static void on_value(void *ctx, const struct zk_result *res) {
         ask(refresh);
         return;
     }
-    h->refresh = false;
-    handle_note(h);
-    if (!is_gone) { /* of a deleted znode a descriptor goes on seeing what it has */
-        inode_see(h->inode, &res->stat, res->data.len < 0 ? DATA_NULL : DATA_THERE);
-        handle_set_value(h, blob_from_slice(res->data), res->stat.version);
-        h->replace = false;
+    h->refresh = false; /* kept in one step with the value: the worker may be killed at any time */
+    if (is_gone) { /* of a deleted znode a descriptor goes on seeing what it has */
         handle_note(h);
+    } else {
+        inode_see(h->inode, &res->stat, res->data.len < 0 ? DATA_NULL : DATA_THERE);
+        h->replace = false;
+        handle_set_value(h, blob_from_slice(res->data), res->stat.version);
     }
     refresh->next(refresh->call);
 }

@@ -68,17 +68,18 @@ def is_mounted(path):
 
 
 class Mount:
-    """zkfs -f on a temporary folder. `source` is HOST:PORT…[/ROOT]; options a string for -o."""
+    """zkfs -f on a temporary folder. `source` is HOST:PORT…[/ROOT]; options a string for -o. `program` is another
+    zkfs, below the build's folder."""
     alive = []
 
-    def __init__(self, source, options="", wait=True, env=None):
+    def __init__(self, source, options="", wait=True, env=None, program="fs/zkfs"):
         self.folder = tempfile.mkdtemp(prefix="zkfs-mount-")
         self.path = os.path.join(self.folder, "zk")
         self.log_path = os.path.join(self.folder, "log.txt")
         os.mkdir(self.path)
         self.device = None
         Mount.alive.append(self)
-        command = [os.path.join(t.BUILD, "fs", "zkfs"), source, self.path, "-f"]
+        command = [os.path.join(t.BUILD, program), source, self.path, "-f"]
         if options:
             command += ["-o", options]
         with open(self.log_path, "ab") as log:

@@ -22,6 +22,7 @@ import locks_lost
 import locks_many
 import restart_held
 import restart_more
+import restart_steps
 import access
 
 t = common.t
