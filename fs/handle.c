@@ -137,9 +137,9 @@ static void resume_one(void *ctx, const struct journal_record *rec) {
     h->version = (int32_t)(uint32_t)rec->word;
     h->writable = (flags & KEPT_WRITABLE) != 0;
     h->replace = (flags & KEPT_REPLACE) != 0;
-    h->truncate = (flags & KEPT_TRUNCATE) != 0;
     h->dead = (flags & KEPT_DEAD) != 0;
     h->held_told = (flags & KEPT_HELD) != 0;
+    h->truncate = (flags & KEPT_TRUNCATE) != 0 && !h->held_told; /* as behind a failed commit */
     h->lost = (flags & KEPT_LOST_EIO) != 0 ? EIO : (flags & KEPT_LOST_ESTALE) != 0 ? ESTALE : 0;
     h->refresh = (flags & KEPT_REFRESH) != 0;
     h->errnum = h->held_told ? EIO : 0; /* pieces went with the worker, or could not be written */

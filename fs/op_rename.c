@@ -15,6 +15,7 @@
 #include "fs/rename_follow.h"
 #include "fs/subtree.h"
 #include "fs/view.h"
+#include "fs/zk_write_check.h"
 
 #ifndef RENAME_NOREPLACE
 #define RENAME_NOREPLACE 1
@@ -83,16 +84,23 @@ static void add_deletes(struct rename_op *op, const struct subtree *st) {
                                .version = st->at[i - 1].stat.version});
 }
 
+/* Where all of what is at and below `from` is going. */
+static void set_new_paths(struct subtree *st, const struct buf *from, const struct buf *to) {
+    for (struct subtree_znode *z = st->at; z < st->at + st->count; z++) {
+        buf_reset(&z->new_path);
+        buf_put(&z->new_path, to->data, to->len);
+        buf_put(&z->new_path, z->path.data + from->len, z->path.len - from->len);
+    }
+}
+
 /* 0 or the errno. */
-static int add_creates(struct rename_op *op, struct subtree *st, const struct buf *root) {
-    size_t old_len = st->at[0].path.len;
+static int add_creates(struct rename_op *op, struct subtree *st, const struct buf *from,
+                       const struct buf *to) {
+    set_new_paths(st, from, to);
     for (size_t i = 0; i < st->count; i++) {
         struct subtree_znode *z = &st->at[i];
         if (z->acl == NULL)
             return EACCES; /* a rename changes no rights, and these are not known */
-        buf_reset(&z->new_path);
-        buf_put(&z->new_path, root->data, root->len);
-        buf_put(&z->new_path, z->path.data + old_len, z->path.len - old_len);
         if (z->new_path.len > PATH_MAX_BYTES)
             return ENAMETOOLONG;
         add(op, (struct zk_op){.type = ZK_OP_CREATE,
@@ -118,8 +126,8 @@ static int build_exchange(struct rename_op *op) {
     }
     add_deletes(op, &op->from);
     add_deletes(op, &op->to);
-    int errnum = add_creates(op, &op->from, &op->to_path);
-    return errnum != 0 ? errnum : add_creates(op, &op->to, &op->from_path);
+    int errnum = add_creates(op, &op->from, &op->from_path, &op->to_path);
+    return errnum != 0 ? errnum : add_creates(op, &op->to, &op->to_path, &op->from_path);
 }
 
 static int build(struct rename_op *op) {
@@ -136,7 +144,7 @@ static int build(struct rename_op *op) {
     if (there != NULL)
         add_deletes(op, &op->to);
     add_deletes(op, &op->from);
-    return add_creates(op, &op->from, &op->to_path);
+    return add_creates(op, &op->from, &op->from_path, &op->to_path);
 }
 
 /* What open descriptors and working directories are of has another path now. */
@@ -151,11 +159,12 @@ static void follow(struct rename_op *op, const struct zk_result *res) {
             rename_follow_add(&f, &op->to.at[i], op_slice(&op->to.at[i].new_path), res->zxid, 0);
     } else if (op->exchange && res->op_count == 2) {
         const struct subtree_znode *a = from_root(op), *b = to_root(op);
-        rename_follow_add(&f, a, subtree_path(b), b->stat.czxid, res->ops[1].stat.version);
-        rename_follow_add(&f, b, subtree_path(a), a->stat.czxid, res->ops[0].stat.version);
+        const struct zstat *at_a = &res->ops[0].stat, *at_b = &res->ops[1].stat;
+        rename_follow_add(&f, a, subtree_path(b), at_b->czxid, at_b->version);
+        rename_follow_add(&f, b, subtree_path(a), at_a->czxid, at_a->version);
     } else if (!op->to_data && res->op_count > 0) {
-        rename_follow_add(&f, from_root(op), op_slice(&op->to_path), to_root(op)->stat.czxid,
-                          res->ops[0].stat.version);
+        const struct zstat *at = &res->ops[0].stat;
+        rename_follow_add(&f, from_root(op), op_slice(&op->to_path), at->czxid, at->version);
     }
     rename_follow_done(&f);
 }
@@ -192,11 +201,21 @@ static void again(struct rename_op *op) {
         read_both(op);
 }
 
-static void on_multi(void *ctx, const struct zk_result *res) {
-    struct rename_op *op = ctx;
+static void done(struct rename_op *op, const struct zk_result *res) {
     struct call *c = &op->call;
     struct fs *fs = c->fs;
     int64_t now = (int64_t)uv_now(fs->loop);
+    if (!op->exchange)
+        mark_set(&fs->marks, MARK_EMPTIED, inode_path(c->inode), op->pid, now);
+    if (op->to_data)
+        mark_set(&fs->marks, MARK_FILLED, op_slice(&op->to_path), 0, now);
+    follow(op, res);
+    call_err(c, 0);
+}
+
+static void on_multi(void *ctx, const struct zk_result *res) {
+    struct rename_op *op = ctx;
+    struct call *c = &op->call;
     if (is_outdated(op, res)) {
         again(op);
         return;
@@ -209,12 +228,7 @@ static void on_multi(void *ctx, const struct zk_result *res) {
         call_zk_err(c, res->err);
         return;
     }
-    if (!op->exchange)
-        mark_set(&fs->marks, MARK_EMPTIED, inode_path(c->inode), op->pid, now);
-    if (op->to_data)
-        mark_set(&fs->marks, MARK_FILLED, op_slice(&op->to_path), 0, now);
-    follow(op, res);
-    call_err(c, 0);
+    done(op, res);
 }
 
 /* Ephemerals would change their owner. */
@@ -330,32 +344,47 @@ static void read_both(struct rename_op *op) {
     subtree_read(&op->to, c, op_slice(&op->to_path), SUBTREE_ROOT, one_read);
 }
 
-/* Of the new name: as it was created, or set, which stands first. */
-static const struct zstat *moved_stat(const struct zk_result *res) {
-    for (size_t i = 0; i < res->op_count; i++)
-        if (res->ops[i].path.len > 0)
-            return &res->ops[i].stat;
-    return &res->ops[0].stat;
+/* The worker before sent the multi: what it had read, as far as the request's bytes and the inodes
+ * tell. That is what has to be known of the places which open descriptors are of. */
+static void recall(struct rename_op *op) {
+    const struct buf *request = &op->call.sent->request;
+    struct slice from = op_slice(&op->from_path), to = op_slice(&op->to_path);
+    struct wc_op *ops;
+    size_t count = wc_decode(op->call.sent->opcode, op_slice(request), op->no_replace, &ops);
+    for (const struct wc_op *o = ops; o < ops + count; o++) {
+        bool is_set = o->type == WC_SET;
+        op->by_set = op->by_set || is_set;
+        if (is_set ? !op->exchange : o->type != WC_DELETE)
+            continue;
+        if (path_has_prefix(o->path, from))
+            subtree_recall(&op->from, o->path, o->version);
+        else if (op->exchange)
+            subtree_recall(&op->to, o->path, o->version);
+    }
+    mem_free(ops);
+    const struct inode_table *inodes = &op->call.fs->inodes;
+    rename_follow_recall(inodes, &op->from, from);
+    rename_follow_recall(inodes, &op->to, to);
+    set_new_paths(&op->from, &op->from_path, &op->to_path);
+    set_new_paths(&op->to, &op->to_path, &op->from_path);
 }
 
-/* The worker before sent the multi. What was read for it is not known any more: where it was done
- * the open descriptors cannot be known to have had what was moved, nor which had what of an
- * exchange. Where it was refused this is a rename like others. */
+/* Where it was refused this is a rename like others. */
 static void on_again(void *ctx, const struct zk_result *res) {
     struct rename_op *op = ctx;
-    struct call *c = &op->call;
-    if (zkerr_is_passing(res->err)) {
-        call_zk_err(c, res->err);
-    } else if (res->err != ZK_OK) {
+    if (zkerr_is_passing(res->err))
+        call_zk_err(&op->call, res->err);
+    else if (res->err != ZK_OK)
         read_both(op);
-    } else if (op->exchange || res->op_count == 0) {
-        call_zk_err(c, ZK_CONNECTIONLOSS);
-    } else {
-        if (!op->to_data)
-            rename_follow_unseen(&c->fs->inodes, op_slice(&op->from_path), op_slice(&op->to_path),
-                                 moved_stat(res)->czxid);
-        call_err(c, 0);
-    }
+    else if (op->from.count == 0 || (op->exchange && op->to.count == 0))
+        call_zk_err(&op->call, ZK_CONNECTIONLOSS); /* it was not this rename's */
+    else
+        done(op, res);
+}
+
+static void send_again(struct rename_op *op) {
+    recall(op);
+    call_again(&op->call, op->no_replace, on_again, op);
 }
 
 static void rename_start(fuse_req_t req, struct inode *dir, struct buf *take_from,
@@ -378,7 +407,7 @@ static void rename_start(fuse_req_t req, struct inode *dir, struct buf *take_fro
     else if ((path_has_prefix(to, from) && !to_data) || (op->exchange && path_has_prefix(from, to)))
         call_err(&op->call, EINVAL); /* into itself */
     else if (call_was_sent(&op->call, OP_MULTI))
-        call_again(&op->call, op->no_replace, on_again, op);
+        send_again(op);
     else
         read_both(op);
 }

@@ -61,44 +61,15 @@ void rename_follow_done(struct rename_follow *f) {
     *f = (struct rename_follow){0};
 }
 
-static void move_unseen(struct inode_table *inodes, struct inode *inode, size_t from_len,
-                        struct slice to, zxid_t czxid) {
-    struct slice old = inode_path(inode);
-    struct buf path = BUF_INIT;
-    buf_put(&path, to.p, (size_t)to.len);
-    buf_put(&path, old.p + from_len, (size_t)old.len - from_len);
-    for (struct handle *h = inode->handles; h != NULL; h = h->next) {
-        h->version = INT32_MIN;
-        handle_note(h);
-    }
-    inode_move(inodes, inode, (struct slice){path.data, (int32_t)path.len}, czxid);
-    buf_close(&path);
-}
-
-/* Of a znode that was deleted, and whose name another had later, the inode stays where it is. */
-static bool is_newest(struct inode *const *found, size_t count, const struct inode *inode) {
-    for (size_t i = 0; i < count; i++)
-        if (found[i]->czxid > inode->czxid && slice_equal(inode_path(found[i]), inode_path(inode)))
-            return false;
-    return true;
-}
-
-void rename_follow_unseen(struct inode_table *inodes, struct slice from, struct slice to,
-                          zxid_t czxid) {
-    struct inode *inode, *next, **found = NULL;
-    size_t count = 0, moving = 0;
+/* Of several znodes that had the name, one after the other, it is the newest. */
+void rename_follow_recall(const struct inode_table *inodes, struct subtree *st, struct slice root) {
+    struct inode *inode, *next;
     HASH_ITER(by_id, inodes->by_id, inode, next) {
-        if (inode_is_view(inode) || !path_has_prefix(inode_path(inode), from))
+        struct slice path = inode_path(inode);
+        if (!path_has_prefix(path, root))
             continue;
-        found = mem_realloc(found, (count + 1) * sizeof *found);
-        found[count++] = inode;
+        for (struct subtree_znode *z = st->at; z < st->at + st->count; z++)
+            if (inode->czxid > z->stat.czxid && slice_equal(subtree_path(z), path))
+                z->stat.czxid = inode->czxid;
     }
-    struct inode **movers = mem_alloc((count + 1) * sizeof(struct inode *));
-    for (size_t i = 0; i < count; i++)
-        if (is_newest(found, count, found[i]))
-            movers[moving++] = found[i];
-    for (size_t i = 0; i < moving; i++)
-        move_unseen(inodes, movers[i], (size_t)from.len, to, czxid);
-    mem_free(movers);
-    mem_free(found);
 }

@@ -35,10 +35,9 @@ void rename_follow_add(struct rename_follow *f, const struct subtree_znode *old,
 /* Moves all and frees. */
 void rename_follow_done(struct rename_follow *f);
 
-/* What was at and below `from` is at `to` now, made by the transaction czxid: all that is known
- * when the rename was done by a worker that died (docs/frontend-restart.md). Descriptors are out of
- * date then. */
-void rename_follow_unseen(struct inode_table *inodes, struct slice from, struct slice to,
-                          zxid_t czxid);
+/* For a rename that a worker which died had sent: gives each znode of the subtree at `root`
+ * (recalled, subtree.h) the czxid that the inodes say it had; none, where there are no inodes of
+ * it. */
+void rename_follow_recall(const struct inode_table *inodes, struct subtree *st, struct slice root);
 
 #endif

@@ -170,6 +170,13 @@ void subtree_read(struct subtree *st, struct call *c, struct slice path, enum su
     read_next(st);
 }
 
+void subtree_recall(struct subtree *st, struct slice path, int32_t version) {
+    struct subtree_znode *z = append(st);
+    buf_put(&z->path, path.p, (size_t)path.len);
+    z->stat.version = version;
+    st->count = st->known;
+}
+
 void subtree_look_again(struct subtree *st, void (*done)(struct call *c)) {
     drop_looks(st);
     st->done = done;

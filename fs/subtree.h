@@ -67,6 +67,9 @@ void subtree_read(struct subtree *st, struct call *c, struct slice path, enum su
 /* Looks at the root and each directory that has children once more, in requests that go out
  * together; then `done`. `result` is SUBTREE_READ, FAILED or CHANGED. */
 void subtree_look_again(struct subtree *st, void (*done)(struct call *c));
+/* Adds a znode of which an earlier worker had read this; of the rest of its Stat nothing is known.
+ */
+void subtree_recall(struct subtree *st, struct slice path, int32_t version);
 void subtree_close(struct subtree *st);
 
 static inline struct slice subtree_path(const struct subtree_znode *z) {

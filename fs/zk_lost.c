@@ -19,87 +19,6 @@ void zk_lost_free(struct lost *lost) {
     mem_free(lost);
 }
 
-static bool decode_op(struct cursor *in, int32_t opcode, bool exclusive, struct wc_op *ret) {
-    *ret = (struct wc_op){.data = SLICE_NULL};
-    switch (opcode) {
-    case OP_CREATE2:
-    case OP_CREATE_CONTAINER: {
-        struct proto_create_request r;
-        if (!proto_decode(in, PROTO_create_request, &r))
-            return false;
-        *ret = (struct wc_op){.type = WC_CREATE,
-                              .path = r.path,
-                              .data = r.data,
-                              .mode = (enum create_mode)r.flags,
-                              .exclusive = exclusive};
-        return true;
-    }
-    case OP_CREATE_TTL: {
-        struct proto_create_ttl_request r;
-        if (!proto_decode(in, PROTO_create_ttl_request, &r))
-            return false;
-        *ret = (struct wc_op){.type = WC_CREATE,
-                              .path = r.path,
-                              .data = r.data,
-                              .mode = (enum create_mode)r.flags,
-                              .ttl_ms = r.ttl,
-                              .exclusive = exclusive};
-        return true;
-    }
-    case OP_SET_DATA: {
-        struct proto_set_data_request r;
-        if (!proto_decode(in, PROTO_set_data_request, &r))
-            return false;
-        *ret = (struct wc_op){.type = WC_SET,
-                              .path = r.path,
-                              .data = r.data,
-                              .version = r.version,
-                              .exclusive = exclusive};
-        return true;
-    }
-    case OP_SET_ACL: {
-        struct proto_set_acl_request r;
-        if (!proto_decode(in, PROTO_set_acl_request, &r))
-            return false;
-        *ret =
-            (struct wc_op){.type = WC_SET_ACL, .path = r.path, .acl = r.acl, .version = r.version};
-        return true;
-    }
-    default: { /* OP_DELETE and OP_CHECK have the same fields */
-        struct proto_delete_request r;
-        if (!proto_decode(in, PROTO_delete_request, &r))
-            return false;
-        *ret = (struct wc_op){.type = opcode == OP_CHECK ? WC_CHECK : WC_DELETE,
-                              .path = r.path,
-                              .version = r.version};
-        return true;
-    }
-    }
-}
-
-/* The request that we encoded ourselves tells what it was about: nothing else has to be kept for
- * the rare case that it is lost. */
-static void decode_ops(const struct zk_call *call, struct lost *lost) {
-    struct cursor in;
-    cursor_init(&in, call->request.data, call->request.len);
-    bool more = true;
-    while (more) {
-        int32_t opcode = call->opcode;
-        if (call->kind == CALL_MULTI) {
-            struct proto_multi_header h;
-            CHECK(proto_decode(&in, PROTO_multi_header, &h));
-            if (h.done)
-                break;
-            opcode = h.type;
-        }
-        size_t n = lost->op_count + 1;
-        lost->ops = mem_realloc(lost->ops, n * sizeof(*lost->ops));
-        CHECK(decode_op(&in, opcode, call->exclusive, &lost->ops[lost->op_count]));
-        lost->op_count = n;
-        more = call->kind == CALL_MULTI;
-    }
-}
-
 void zk_lost_ask(struct zk *zk, struct zk_call *call, int32_t opcode, struct slice path) {
     struct lost *lost = call->lost;
     buf_reset(&lost->record);
@@ -118,7 +37,8 @@ void zk_lost_begin(struct zk *zk, struct zk_call *call) {
     struct lost *lost = mem_zalloc(sizeof(*lost));
     buf_init(&lost->record, 0);
     call->lost = lost;
-    decode_ops(call, lost);
+    struct slice request = {call->request.data, (int32_t)call->request.len};
+    lost->op_count = wc_decode(call->opcode, request, call->exclusive, &lost->ops);
     size_t n = lost->op_count > 0 ? lost->op_count : 1;
     lost->results = mem_zalloc(n * sizeof(*lost->results));
     lost->found = mem_zalloc(n * sizeof(*lost->found));

@@ -1,6 +1,8 @@
 #include "fs/zk_write_check.h"
 
+#include "common/check.h"
 #include "common/ephemeral_type.h"
+#include "common/mem.h"
 #include "common/path.h"
 
 static struct wc_result verdict(enum wc_verdict v) { return (struct wc_result){.verdict = v}; }
@@ -123,4 +125,84 @@ struct wc_result write_check_multi(const struct wc_result *results, size_t count
     if (seen[WC_DONE] > 0 && seen[WC_MAYBE_AGAIN] > 0)
         return verdict(WC_UNKNOWN);
     return seen[WC_DONE] > 0 ? done_by(zxid) : verdict(WC_AGAIN);
+}
+
+static bool decode_op(struct cursor *in, int32_t opcode, bool exclusive, struct wc_op *ret) {
+    *ret = (struct wc_op){.data = SLICE_NULL};
+    switch (opcode) {
+    case OP_CREATE2:
+    case OP_CREATE_CONTAINER: {
+        struct proto_create_request r;
+        if (!proto_decode(in, PROTO_create_request, &r))
+            return false;
+        *ret = (struct wc_op){.type = WC_CREATE,
+                              .path = r.path,
+                              .data = r.data,
+                              .mode = (enum create_mode)r.flags,
+                              .exclusive = exclusive};
+        return true;
+    }
+    case OP_CREATE_TTL: {
+        struct proto_create_ttl_request r;
+        if (!proto_decode(in, PROTO_create_ttl_request, &r))
+            return false;
+        *ret = (struct wc_op){.type = WC_CREATE,
+                              .path = r.path,
+                              .data = r.data,
+                              .mode = (enum create_mode)r.flags,
+                              .ttl_ms = r.ttl,
+                              .exclusive = exclusive};
+        return true;
+    }
+    case OP_SET_DATA: {
+        struct proto_set_data_request r;
+        if (!proto_decode(in, PROTO_set_data_request, &r))
+            return false;
+        *ret = (struct wc_op){.type = WC_SET,
+                              .path = r.path,
+                              .data = r.data,
+                              .version = r.version,
+                              .exclusive = exclusive};
+        return true;
+    }
+    case OP_SET_ACL: {
+        struct proto_set_acl_request r;
+        if (!proto_decode(in, PROTO_set_acl_request, &r))
+            return false;
+        *ret =
+            (struct wc_op){.type = WC_SET_ACL, .path = r.path, .acl = r.acl, .version = r.version};
+        return true;
+    }
+    default: { /* OP_DELETE and OP_CHECK have the same fields */
+        struct proto_delete_request r;
+        if (!proto_decode(in, PROTO_delete_request, &r))
+            return false;
+        *ret = (struct wc_op){.type = opcode == OP_CHECK ? WC_CHECK : WC_DELETE,
+                              .path = r.path,
+                              .version = r.version};
+        return true;
+    }
+    }
+}
+
+/* Nothing else has to be kept for the rare case that a write is lost. */
+size_t wc_decode(int32_t opcode, struct slice request, bool exclusive, struct wc_op **ret_ops) {
+    struct wc_op *ops = NULL;
+    size_t count = 0;
+    struct cursor in;
+    cursor_init(&in, request.p, (size_t)request.len);
+    bool is_multi = opcode == OP_MULTI;
+    do {
+        if (is_multi) {
+            struct proto_multi_header h;
+            CHECK(proto_decode(&in, PROTO_multi_header, &h));
+            if (h.done)
+                break;
+            opcode = h.type;
+        }
+        ops = mem_realloc(ops, (count + 1) * sizeof *ops);
+        CHECK(decode_op(&in, opcode, exclusive, &ops[count++]));
+    } while (is_multi);
+    *ret_ops = ops;
+    return count;
 }

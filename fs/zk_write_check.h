@@ -78,6 +78,9 @@ struct wc_result write_check(const struct wc_op *op, zxid_t before, session_id_t
                              const struct wc_look *look);
 /* The verdict on a multi whose operations have these results. */
 struct wc_result write_check_multi(const struct wc_result *results, size_t count);
+/* The operations of a write that this program has encoded: of a multi those in it. Their slices
+ * point into the request; the caller frees *ret_ops. */
+size_t wc_decode(int32_t opcode, struct slice request, bool exclusive, struct wc_op **ret_ops);
 /* The version after v: -1 is skipped, for it means any (ZOOKEEPER-4743). */
 int32_t write_check_next_version(int32_t v);
 

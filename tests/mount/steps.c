@@ -14,7 +14,9 @@
 
 #include "fs/journal.h"
 
-static struct { atomic_int left, next; } * steps;
+/* N in the lower half, the next worker's in the upper: one word, for the test may write it at any
+ * time. */
+static _Atomic uint64_t *steps;
 
 static void __attribute__((constructor)) map_steps(void) {
     const char *path = getenv("ZKFS_STEPS");
@@ -28,10 +30,14 @@ static void __attribute__((constructor)) map_steps(void) {
 }
 
 static void step(void) {
-    if (atomic_load(&steps->left) <= 0 || atomic_fetch_sub(&steps->left, 1) != 1)
-        return;
-    atomic_store(&steps->left, atomic_exchange(&steps->next, 0));
-    raise(SIGKILL);
+    uint64_t old = atomic_load(steps), new;
+    do {
+        if ((uint32_t)old == 0)
+            return;
+        new = (uint32_t)old == 1 ? old >> 32 : old - 1;
+    } while (!atomic_compare_exchange_weak(steps, &old, new));
+    if ((uint32_t)old == 1)
+        raise(SIGKILL);
 }
 
 /* The linker's --wrap leads the calls of `name` here. */
