@@ -125,7 +125,7 @@ static void owner_unlink(struct pending *p, struct pending_znode *e, bool counte
         return;
     struct pending_owner *o = owner_find(p, e->state.owner);
     CHECK(o);
-    DL_DELETE(o->first, e);
+    DL_DELETE(o->first, e); /* NOLINT(clang-analyzer-core.NullDereference): e is in it */
     if (counted) {
         CHECK(o->bytes >= pending_owner_cost(entry_path(e)));
         o->bytes -= pending_owner_cost(entry_path(e));
