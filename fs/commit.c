@@ -17,21 +17,34 @@
 /* Opened through a view that wants a version: no write may do without, not even the first. */
 static bool conditional(const struct handle *h) { return view_version(h->inode) != -1; }
 
-static void commit_fail(struct commit *commit, int errnum) {
+static void quiet_done(struct call *c);
+
+/* Forgets what was to be written, and the truncation that it was behind. */
+static void drop_change(struct handle *h) {
+    h->truncate = false;
+    h->held_told = false;
+    handle_drop_held(h);
+    handle_note(h);
+}
+
+/* What no request is waiting for is told by a later one: the journal knows so in the same step in
+ * which it forgets what was written. */
+static void give_up(struct commit *commit, int errnum) {
     struct handle *h = commit->handle;
     commit->handle = NULL;
     commit->errnum = errnum;
-    h->truncate = false;
-    handle_drop_held(h);
+    if (commit->done == quiet_done)
+        h->errnum = errnum;
+    drop_change(h);
+}
+
+static void commit_fail(struct commit *commit, int errnum) {
+    give_up(commit, errnum);
     call_err(commit->call, errnum);
 }
 
 static void commit_fail_zk(struct commit *commit, int zk_err) {
-    struct handle *h = commit->handle;
-    commit->handle = NULL;
-    commit->errnum = errmap_errno(zk_err);
-    h->truncate = false;
-    handle_drop_held(h);
+    give_up(commit, errmap_errno(zk_err));
     call_zk_err(commit->call, zk_err);
 }
 
@@ -90,11 +103,12 @@ static void on_set(void *ctx, const struct zk_result *res) {
         return;
     }
     commit->handle = NULL;
-    handle_set_value(h, blob_new(h->image.data, h->image.len), res->stat.version);
-    handle_drop_held(h);
+    /* Kept in one step, for the worker may be killed at any time. */
     h->replace = false;
     h->truncate = false;
-    handle_note(h);
+    h->held_told = false;
+    handle_set_value(h, blob_new(h->image.data, h->image.len), res->stat.version);
+    handle_drop_held(h);
     note_written(h, &res->stat);
     commit->done(commit->call);
 }
@@ -146,17 +160,12 @@ bool commit_resume(struct call *c, struct handle *h, size_t appended) {
 }
 
 void commit_close(struct commit *commit) {
-    if (commit->handle == NULL)
-        return;
-    commit->errnum = EIO;
-    commit->handle->truncate = false;
-    handle_drop_held(commit->handle);
-    commit->handle = NULL;
+    if (commit->handle != NULL)
+        give_up(commit, EIO);
 }
 
 static int too_big(struct handle *h) {
-    h->truncate = false;
-    handle_drop_held(h);
+    drop_change(h);
     return EFBIG;
 }
 
@@ -215,8 +224,6 @@ static void quiet_end(struct call *c) {
     commit_close(&op->commit);
     if (op->commit.errnum != 0) {
         struct slice path = inode_path(op->handle->inode);
-        op->handle->errnum = op->commit.errnum;
-        handle_note(op->handle);
         log_warn(
             "what a descriptor wrote could not be committed; its next write, fsync or close says "
             "so path=%.*s errno=%d",

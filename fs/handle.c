@@ -32,6 +32,7 @@ struct record {
     uint64_t nodeid;
     session_id_t ephemeral_owner; /* of the znode: it can be lost (lost.h) */
     uint64_t poll;
+    zxid_t moved_by;
     int32_t value_len; /* -1: null data; -2: it is not here */
     int32_t unused;
 };
@@ -106,6 +107,7 @@ void handle_keep(struct handle *h) {
     struct record r = {.nodeid = h->inode->nodeid,
                        .ephemeral_owner = h->inode->stat.ephemeral_owner,
                        .poll = h->poll,
+                       .moved_by = h->moved_by,
                        .value_len = kept_len(h)};
     size_t n = sizeof r;
     memcpy(bytes, &r, sizeof r);
@@ -134,6 +136,7 @@ static void resume_one(void *ctx, const struct journal_record *rec) {
     h->kept = rec->ref;
     inode->stat.ephemeral_owner = r.ephemeral_owner;
     h->poll = r.poll;
+    h->moved_by = r.moved_by;
     h->version = (int32_t)(uint32_t)rec->word;
     h->writable = (flags & KEPT_WRITABLE) != 0;
     h->replace = (flags & KEPT_REPLACE) != 0;

@@ -31,6 +31,7 @@ struct handle {
 
     struct blob *value; /* as read or committed; NULL is null data */
     int32_t version;    /* the one of `value` */
+    zxid_t moved_by;    /* of the last rename that `version` has followed; 0: none */
     bool writable;
     bool replace;  /* opened with O_TRUNC or just created: the next commit is unconditional */
     bool truncate; /* and is due at RELEASE even when nothing is written */

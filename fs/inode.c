@@ -88,20 +88,28 @@ static struct inode *inode_add(struct inode_table *t, struct modifier modifier, 
     return inode;
 }
 
-/* The key is all that has to be known of an inode; its lookups are the record's word. */
+/* The record: moved_by and the key; the lookups are its word. */
 static void keep(struct inode_table *t, struct inode *inode) {
-    journal_put(t->journal, &inode->kept, JOURNAL_INODE, inode->nodeid, inode->lookups, inode->key,
-                inode->key_len);
+    if (t->journal == NULL)
+        return;
+    struct buf bytes = BUF_INIT;
+    buf_put(&bytes, &inode->moved_by, sizeof inode->moved_by);
+    buf_put(&bytes, inode->key, inode->key_len);
+    journal_put(t->journal, &inode->kept, JOURNAL_INODE, inode->nodeid, inode->lookups, bytes.data,
+                bytes.len);
+    buf_close(&bytes);
 }
 
 static void on_record(void *ctx, const struct journal_record *r) {
     struct inode_table *t = ctx;
     struct inode *inode = t->root;
-    if (r->bytes.len < (int32_t)KEY_HEAD)
+    const size_t head = sizeof inode->moved_by;
+    if (r->bytes.len < (int32_t)(head + KEY_HEAD))
         return;
+    size_t key_len = (size_t)r->bytes.len - head;
     if (r->key != FUSE_ROOT_ID)
-        inode =
-            add_as(t, r->key, mem_dup(r->bytes.p, (size_t)r->bytes.len), (uint32_t)r->bytes.len);
+        inode = add_as(t, r->key, mem_dup(r->bytes.p + head, key_len), (uint32_t)key_len);
+    memcpy(&inode->moved_by, r->bytes.p, head);
     inode->lookups = r->word;
     inode->kept = r->ref;
 }
@@ -220,7 +228,8 @@ void inode_unref(struct inode_table *t, struct inode *inode) {
     free_unused(t, inode);
 }
 
-void inode_move(struct inode_table *t, struct inode *inode, struct slice path, zxid_t czxid) {
+void inode_move(struct inode_table *t, struct inode *inode, struct slice path, zxid_t czxid,
+                zxid_t zxid) {
     uint32_t len;
     uint8_t *key = make_key(inode->modifier, path, inode->kind, czxid,
                             &len); /* first: path may lie in the old key */
@@ -229,6 +238,7 @@ void inode_move(struct inode_table *t, struct inode *inode, struct slice path, z
     inode->key_len = len;
     inode->czxid = czxid;
     inode->moves++;
+    inode->moved_by = zxid;
     enter_key(t, inode);
     if (inode->kept != 0)
         keep(t, inode);

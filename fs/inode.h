@@ -39,6 +39,7 @@ struct inode {
     struct modifier modifier; /* of the view that it is seen through */
     zxid_t czxid;
     uint32_t moves;     /* how often its path changed (inode_move) */
+    zxid_t moved_by;    /* of the rename that was the last to do so; 0: none has */
     struct zstat stat;  /* as last seen */
     enum nullness data; /* of that version */
     pid_t maker; /* of a directory: who made it, until it makes `.data`; 0 (op_data_is_new) */
@@ -96,8 +97,10 @@ void inode_looked_up(struct inode_table *t, struct inode *inode);
 void inode_forget(struct inode_table *t, struct inode *inode, uint64_t count);
 struct inode *inode_ref(struct inode *inode);
 void inode_unref(struct inode_table *t, struct inode *inode);
-/* rename(2): the inode stands for the znode `czxid` at `path` from now on. */
-void inode_move(struct inode_table *t, struct inode *inode, struct slice path, zxid_t czxid);
+/* rename(2), by the transaction `zxid`: the inode stands for the znode `czxid` at `path` from now
+ * on. */
+void inode_move(struct inode_table *t, struct inode *inode, struct slice path, zxid_t czxid,
+                zxid_t zxid);
 
 /* Borrowed until the inode is moved or freed. */
 struct slice inode_path(const struct inode *inode);

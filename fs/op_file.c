@@ -196,15 +196,23 @@ void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse
     recall_start(&op->recall, &op->call, h, EIO, false, seek_recalled);
 }
 
-/* The failure of a commit that no request waited for. */
-static int take_errnum(struct handle *h) {
-    int errnum = h->errnum;
-    if (errnum == 0)
-        return 0;
+/* Ends the call with the failure of a commit that no request waited for, if there was one. The
+ * journal forgets it behind the answer: it is told once, or else twice. */
+static bool tell_errnum(struct call *c, struct handle *h, int errnum) {
+    if (h->errnum == 0)
+        return false;
     h->errnum = 0;
+    h->held_told = false;
+    h->cut = false;
     handle_drop_held(h);
+    if (c->req != NULL) {
+        fuse_req_interrupt_func(c->req, NULL, NULL);
+        fuse_reply_err(c->req, errnum);
+        c->req = NULL;
+    }
     handle_note(h);
-    return errnum;
+    call_err(c, errnum);
+    return true;
 }
 
 struct write_op {
@@ -231,9 +239,9 @@ static void write_done(struct call *c) { call_write(c, ((struct write_op *)c)->p
 static void write_recalled(struct call *c) {
     struct write_op *op = (struct write_op *)c;
     struct handle *h = op->handle;
-    int errnum = take_errnum(h);
-    if (errnum == 0)
-        errnum = commit_put(h, op->piece->bytes, op->piece->len, op->off, op->append);
+    if (tell_errnum(c, h, h->errnum))
+        return;
+    int errnum = commit_put(h, op->piece->bytes, op->piece->len, op->off, op->append);
     if (errnum == EFBIG && h->cut) {
         h->errnum = EFBIG; /* the kernel tells of the first part only: a short write */
         handle_note(h);
@@ -339,11 +347,10 @@ static void settle_locked(struct call *c) {
         commit_start(&op->commit, c, h, settle_rest);
         return;
     }
-    int errnum = take_errnum(h);
-    if (h->lost != 0 && (errnum != 0 || op->sync))
-        errnum = ESTALE;
-    if (errnum != 0)
-        call_err(c, errnum);
+    if (tell_errnum(c, h, h->lost != 0 ? ESTALE : h->errnum))
+        return;
+    if (h->lost != 0 && op->sync)
+        call_err(c, ESTALE);
     else if (h->held || (h->truncate && op->truncation))
         commit_start(&op->commit, c, h, settle_rest);
     else

@@ -38,7 +38,8 @@ struct rename_op {
     pid_t pid;
     struct zk_op *ops;
     size_t op_count;
-    bool by_set; /* values are set at what is there, no znode is created */
+    bool by_set;   /* values are set at what is there, no znode is created */
+    bool recalled; /* `from` and `to` are what a worker that died had read */
 };
 
 static void rename_end(struct call *c) {
@@ -150,7 +151,11 @@ static int build(struct rename_op *op) {
 /* What open descriptors and working directories are of has another path now. */
 static void follow(struct rename_op *op, const struct zk_result *res) {
     struct rename_follow f;
-    rename_follow_init(&f, &op->call.fs->inodes);
+    rename_follow_init(&f, &op->call.fs->inodes, res->zxid);
+    if (op->recalled) {
+        rename_follow_recall(&f, &op->from, op_slice(&op->from_path));
+        rename_follow_recall(&f, &op->to, op_slice(&op->to_path));
+    }
     if (!op->by_set) {
         for (size_t i = 0; i < op->from.count; i++)
             rename_follow_add(&f, &op->from.at[i], op_slice(&op->from.at[i].new_path), res->zxid,
@@ -335,6 +340,7 @@ static void exchange_from_read(struct call *c) {
 static void read_both(struct rename_op *op) {
     struct call *c = &op->call;
     struct slice from = op_slice(&op->from_path);
+    op->recalled = false;
     if (op->exchange) {
         subtree_read(&op->from, c, from, SUBTREE_WHOLE, exchange_from_read);
         return;
@@ -344,11 +350,10 @@ static void read_both(struct rename_op *op) {
     subtree_read(&op->to, c, op_slice(&op->to_path), SUBTREE_ROOT, one_read);
 }
 
-/* The worker before sent the multi: what it had read, as far as the request's bytes and the inodes
- * tell. That is what has to be known of the places which open descriptors are of. */
+/* The worker before sent the multi: what it had read, as far as the request's bytes tell. */
 static void recall(struct rename_op *op) {
     const struct buf *request = &op->call.sent->request;
-    struct slice from = op_slice(&op->from_path), to = op_slice(&op->to_path);
+    struct slice from = op_slice(&op->from_path);
     struct wc_op *ops;
     size_t count = wc_decode(op->call.sent->opcode, op_slice(request), op->no_replace, &ops);
     for (const struct wc_op *o = ops; o < ops + count; o++) {
@@ -362,9 +367,7 @@ static void recall(struct rename_op *op) {
             subtree_recall(&op->to, o->path, o->version);
     }
     mem_free(ops);
-    const struct inode_table *inodes = &op->call.fs->inodes;
-    rename_follow_recall(inodes, &op->from, from);
-    rename_follow_recall(inodes, &op->to, to);
+    op->recalled = true;
     set_new_paths(&op->from, &op->from_path, &op->to_path);
     set_new_paths(&op->to, &op->to_path, &op->from_path);
 }

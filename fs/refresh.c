@@ -17,8 +17,9 @@ static void on_value(void *ctx, const struct zk_result *res) {
         ask(refresh);
         return;
     }
-    h->refresh = false; /* kept in one step with the value: the worker may be killed at any time */
-    if (is_gone) {      /* of a deleted znode a descriptor goes on seeing what it has */
+    /* Kept in one step with the value, for the worker may be killed at any time. */
+    h->refresh = false;
+    if (is_gone) { /* of a deleted znode a descriptor goes on seeing what it has */
         handle_note(h);
     } else {
         inode_see(h->inode, &res->stat, res->data.len < 0 ? DATA_NULL : DATA_THERE);

@@ -1,8 +1,8 @@
 /* Linked into a zkfs for restart_steps.py: the worker dies in front of its Nth step from now. A
  * step is whatever outlives the worker: a change of the journal, an answer to the kernel, bytes for
  * the server; so every state that a crash can leave between two of them can be had. ZKFS_STEPS
- * names a file with two numbers: N, and how many steps of the next worker come before it dies, too;
- * 0 is never. */
+ * names a file with N, and how many steps of the next worker come before it dies, too: 0 is never.
+ */
 #include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -14,9 +14,12 @@
 
 #include "fs/journal.h"
 
-/* N in the lower half, the next worker's in the upper: one word, for the test may write it at any
- * time. */
-static _Atomic uint64_t *steps;
+static struct {
+    /* N in the lower half, the next worker's in the upper: one word, for the test may write it at
+     * any time. */
+    _Atomic uint64_t left;
+    _Atomic uint64_t deaths;
+} * steps;
 
 static void __attribute__((constructor)) map_steps(void) {
     const char *path = getenv("ZKFS_STEPS");
@@ -30,14 +33,16 @@ static void __attribute__((constructor)) map_steps(void) {
 }
 
 static void step(void) {
-    uint64_t old = atomic_load(steps), new;
+    uint64_t old = atomic_load(&steps->left), new;
     do {
         if ((uint32_t)old == 0)
             return;
         new = (uint32_t)old == 1 ? old >> 32 : old - 1;
-    } while (!atomic_compare_exchange_weak(steps, &old, new));
-    if ((uint32_t)old == 1)
-        raise(SIGKILL);
+    } while (!atomic_compare_exchange_weak(&steps->left, &old, new));
+    if ((uint32_t)old != 1)
+        return;
+    atomic_fetch_add(&steps->deaths, 1);
+    raise(SIGKILL);
 }
 
 /* The linker's --wrap leads the calls of `name` here. */

@@ -73,7 +73,7 @@ END_TEST
 
 START_TEST(a_moved_inode_is_found_at_its_new_path_and_keeps_its_nodeid) {
     struct inode *inode = get("/a", INODE_FILE, 5);
-    inode_move(&table, inode, path("/b"), 8);
+    inode_move(&table, inode, path("/b"), 8, 8);
     ck_assert(slice_equal_str(inode_path(inode), "/b"));
     ck_assert_ptr_eq(get("/b", INODE_FILE, 8), inode);
     ck_assert_ptr_ne(get("/a", INODE_FILE, 5), inode);
@@ -83,7 +83,7 @@ END_TEST
 START_TEST(a_move_is_counted_for_those_who_asked_at_the_old_path) {
     struct inode *inode = get("/a", INODE_FILE, 5);
     ck_assert_uint_eq(inode->moves, 0);
-    inode_move(&table, inode, path("/b"), 8);
+    inode_move(&table, inode, path("/b"), 8, 8);
     ck_assert_uint_eq(inode->moves, 1);
 }
 END_TEST
@@ -103,7 +103,7 @@ END_TEST
 
 START_TEST(an_inode_moved_onto_another_leaves_that_one_to_be_found) {
     struct inode *a = get("/a", INODE_FILE, 5), *b = get("/b", INODE_FILE, 6);
-    inode_move(&table, a, path("/b"), 6);
+    inode_move(&table, a, path("/b"), 6, 6);
     ck_assert_ptr_eq(get("/b", INODE_FILE, 6), b);
     ck_assert_ptr_eq(inode_find(&table, a->nodeid), a);
     inode_looked_up(&table, a);
@@ -115,12 +115,12 @@ END_TEST
 START_TEST(of_inodes_with_one_key_the_next_is_found_when_the_first_leaves) {
     struct inode *a = get("/a", INODE_FILE, 5), *b = get("/b", INODE_FILE, 6);
     struct inode *c = get("/c", INODE_FILE, 7);
-    inode_move(&table, a, path("/b"), 6);
-    inode_move(&table, c, path("/b"), 6);
+    inode_move(&table, a, path("/b"), 6, 6);
+    inode_move(&table, c, path("/b"), 6, 6);
     ck_assert_ptr_eq(inode_first(&table, path("/b"), INODE_FILE, 6), b);
     ck_assert_ptr_eq(b->same_next, a);
     ck_assert_ptr_eq(a->same_next, c);
-    inode_move(&table, b, path("/d"), 8);
+    inode_move(&table, b, path("/d"), 8, 8);
     ck_assert_ptr_eq(get("/b", INODE_FILE, 6), a);
     ck_assert_ptr_eq(get("/d", INODE_FILE, 8), b);
     inode_forget(&table, a, 1);
@@ -237,13 +237,14 @@ START_TEST(what_the_kernel_looked_up_is_there_after_a_crash_as_often_as_it_was) 
         inode_looked_up(&table, a);
     inode_looked_up(&table, b);
     inode_forget(&table, a, 1);
-    inode_move(&table, a, path("/moved"), 9);
+    inode_move(&table, a, path("/moved"), 9, 12);
     crash(fd, &j);
     ck_assert_ptr_null(inode_find(&table, c_id)); /* the kernel never got it */
     a = inode_find(&table, a_id);
     ck_assert_ptr_nonnull(a);
     ck_assert(slice_equal_str(inode_path(a), "/moved"));
     ck_assert_int_eq(a->czxid, 9);
+    ck_assert_int_eq(a->moved_by, 12);
     ck_assert_int_eq(a->kind, INODE_FILE);
     ck_assert_ptr_eq(get("/moved", INODE_FILE, 9), a);
     ck_assert_uint_gt(get("/d", INODE_FILE, 8)->nodeid, c_id); /* no number twice */
