@@ -271,6 +271,7 @@ void journal_answering(struct journal *j, const struct journal_answer *answer) {
     at->nodeid = answer->nodeid;
     at->lookups = answer->lookups;
     at->fh = answer->fh;
+    at->told = answer->told;
     store(&at->unique, answer->unique);
 }
 

@@ -43,13 +43,15 @@ enum journal_counter {
     JOURNAL_COUNTERS,
 };
 
-/* An answer that gives the kernel something, from before it is written until it has been: the
- * worker may die between the two. nodeid and fh are 0 when the answer gives none. */
+/* An answer that gives the kernel something, or tells an error once, from before it is written
+ * until it has been: the worker may die between the two. nodeid, fh and told are 0 when it does
+ * not. */
 struct journal_answer {
     uint64_t unique; /* 0: none */
     uint64_t nodeid;
     uint64_t lookups; /* of the inode, before the answer */
     uint64_t fh;
+    uint64_t told; /* the handle whose error (handle.errnum) it is */
 };
 
 struct journal_record {

@@ -196,22 +196,20 @@ void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse
     recall_start(&op->recall, &op->call, h, EIO, false, seek_recalled);
 }
 
-/* Ends the call with the failure of a commit that no request waited for, if there was one. The
- * journal forgets it behind the answer: it is told once, or else twice. */
+/* Ends the call with the failure of a commit that no request waited for, if there was one. */
 static bool tell_errnum(struct call *c, struct handle *h, int errnum) {
+    struct fs *fs = c->fs;
+    struct journal_answer answer = {.unique = c->unique, .told = h->id};
     if (h->errnum == 0)
         return false;
     h->errnum = 0;
     h->held_told = false;
     h->cut = false;
     handle_drop_held(h);
-    if (c->req != NULL) {
-        fuse_req_interrupt_func(c->req, NULL, NULL);
-        fuse_reply_err(c->req, errnum);
-        c->req = NULL;
-    }
+    journal_answering(fs->journal, &answer);
     handle_note(h);
     call_err(c, errnum);
+    journal_answered(fs->journal);
     return true;
 }
 

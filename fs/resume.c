@@ -1,5 +1,6 @@
 #include "fs/resume.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 #include "common/log.h"
@@ -49,12 +50,20 @@ static bool is_sent_again(void *ctx, uint64_t unique) {
     return bsearch(&unique, u->at, u->count, sizeof unique, compare) != NULL;
 }
 
+static struct handle *handle_of(struct fs *fs, uint64_t fh) {
+    struct fuse_file_info fi = {.fh = fh};
+    return fh != 0 ? handle_find(fs, &fi) : NULL;
+}
+
 /* The worker may have died before it had counted the lookup, or after another took it back. */
 static void take_back(struct fs *fs, const struct journal_answer *a) {
-    struct fuse_file_info fi = {.fh = a->fh};
-    struct handle *h = a->fh != 0 ? handle_find(fs, &fi) : NULL;
+    struct handle *h = handle_of(fs, a->fh), *told = handle_of(fs, a->told);
     if (h != NULL)
         handle_close(h);
+    if (told != NULL) {
+        told->errnum = EIO;
+        handle_note(told);
+    }
     struct inode *inode = a->nodeid != 0 ? inode_find(&fs->inodes, a->nodeid) : NULL;
     if (inode != NULL)
         inode_forget(&fs->inodes, inode, inode->lookups - a->lookups);

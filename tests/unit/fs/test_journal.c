@@ -245,12 +245,13 @@ END_TEST
 
 START_TEST(the_answer_under_way_is_told_and_ends) {
     ck_assert_uint_eq(journal_last_answer(j).unique, 0);
-    journal_answering(j, &(struct journal_answer){.unique = 8, .nodeid = 3, .fh = 4});
+    journal_answering(j, &(struct journal_answer){.unique = 8, .nodeid = 3, .fh = 4, .told = 5});
     again();
     struct journal_answer a = journal_last_answer(j);
     ck_assert_uint_eq(a.unique, 8);
     ck_assert_uint_eq(a.nodeid, 3);
     ck_assert_uint_eq(a.fh, 4);
+    ck_assert_uint_eq(a.told, 5);
     journal_answered(j);
     again();
     ck_assert_uint_eq(journal_last_answer(j).unique, 0);

@@ -174,6 +174,21 @@ START_TEST(what_an_answer_gave_that_the_kernel_got_stays) {
 }
 END_TEST
 
+START_TEST(an_error_whose_answer_the_kernel_did_not_get_is_to_be_told) {
+    struct handle *h = open_file("value");
+    uint64_t id = h->id;
+    for (int is_lost = 0; is_lost < 2; is_lost++) {
+        struct journal_answer a = {.unique = 6, .told = id};
+        journal_answering(fs.journal, &a);
+        crash();
+        resume_settle(&fs, (uint64_t[]){2, is_lost ? 6 : 7}, 2);
+        ck_assert_int_eq(find(id)->errnum, is_lost ? EIO : 0);
+        crash();
+        ck_assert_int_eq(find(id)->errnum, is_lost ? EIO : 0);
+    }
+}
+END_TEST
+
 Suite *unit_suite(void) {
     Suite *s = suite_create("resume");
     TCase *t = tcase_create("resume");
@@ -186,6 +201,7 @@ Suite *unit_suite(void) {
     tcase_add_test(t, a_lookup_that_was_not_counted_or_was_taken_back_already_is_not_taken_back);
     tcase_add_test(t, a_failed_commit_that_was_not_told_is_an_error_to_be_told);
     tcase_add_test(t, what_an_answer_gave_that_the_kernel_got_stays);
+    tcase_add_test(t, an_error_whose_answer_the_kernel_did_not_get_is_to_be_told);
     suite_add_tcase(s, t);
     return s;
 }
