@@ -23,6 +23,7 @@ import locks_many
 import restart_held
 import restart_more
 import restart_steps
+import restart_steps_more
 import access
 
 t = common.t
