@@ -64,11 +64,13 @@ class Steps:
 
     def locks(self):
         """How many locks there are, of anybody."""
-        try:
-            self.d.zk.sync()
-            return sum(len(self.d.zk.children(LOCKS + "/" + x)) for x in self.d.zk.children(LOCKS))
-        except t.ZkError:
-            return 0
+        def children(path):
+            try:
+                return self.d.zk.children(path)
+            except t.ZkError:
+                return []  # it has been removed meanwhile
+        self.d.zk.sync()
+        return sum(len(children(LOCKS + "/" + x)) for x in children(LOCKS))
 
 
 def sweep(prepare, act, check, allowed=()):
