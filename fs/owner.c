@@ -62,7 +62,7 @@ struct owned {
     uint64_t number;           /* the journal's key */
     uint32_t kept, kept_write; /* the journal's records, the latter while CREATING; 0 none */
     struct record record;      /* as it is kept */
-    struct owned *before;      /* CREATING: what an earlier worker had made for this already */
+    struct owned *before;      /* CREATING: what earlier workers had made for this already */
 };
 
 struct owners {
@@ -283,14 +283,17 @@ static void over(struct owned *d) {
     look(d);
 }
 
-/* What is made again is the same znode, or it is not known. */
-static void leave_before(struct owned *d, bool is_same) {
-    struct owned *before = d->before;
-    d->before = NULL;
-    if (before != NULL && is_same)
-        owned_free(before);
-    else if (before != NULL)
-        over(before);
+/* What is made again is mostly the same znode, which is d's then; another one is nobody's. */
+static void leave_before(struct owned *d) {
+    struct owned *before;
+    while ((before = d->before) != NULL) {
+        d->before = before->before;
+        before->before = NULL;
+        if (d->state == OWNED_LIVING && before->czxid == d->czxid)
+            owned_free(before);
+        else
+            over(before);
+    }
 }
 
 static void on_created(void *ctx, const struct zk_result *res) {
@@ -306,7 +309,7 @@ static void on_created(void *ctx, const struct zk_result *res) {
         d->state = OWNED_LIVING;
         d->is_over |= cb == NULL;
         keep(d);
-        leave_before(d, true);
+        leave_before(d);
         if (d->is_over)
             over(d);
     } else {
@@ -314,7 +317,7 @@ static void on_created(void *ctx, const struct zk_result *res) {
             log_warn("it is unknown whether an ephemeral znode was made; if it was, it stays as "
                      "long as the session path=%.*s",
                      (int)d->path.len, (const char *)d->path.data);
-        leave_before(d, false);
+        leave_before(d);
         owned_free(d);
     }
     if (cb != NULL)
@@ -333,16 +336,19 @@ static void take_left(struct owned *d) {
     DL_APPEND(d->owners->all, d);
 }
 
-/* NULL: nothing is known to have been made. */
+/* More than one where a worker died before it had dropped what the one before it had made. */
 static struct owned *take_before(struct owners *o, uint64_t unique) {
-    struct owned *d = find_left(o, unique);
-    if (d == NULL)
-        return NULL;
-    take_left(d);
-    if (d->state == OWNED_LIVING)
-        return d;
-    owned_free(d);
-    return NULL;
+    struct owned *d, *taken = NULL;
+    while ((d = find_left(o, unique)) != NULL) {
+        take_left(d);
+        if (d->state == OWNED_LIVING) {
+            d->before = taken;
+            taken = d;
+        } else {
+            owned_free(d);
+        }
+    }
+    return taken;
 }
 
 int owned_create(struct owners *o, const struct zk_op *op, enum owner_kind kind, pid_t caller,
@@ -401,7 +407,7 @@ void owned_leave(struct owned *d) {
     if (zk_was_sent(d->owners->fs->zk, d->token))
         return;
     zk_cancel(d->owners->fs->zk, d->token);
-    leave_before(d, false);
+    leave_before(d);
     owned_free(d);
 }
 

@@ -73,6 +73,32 @@ class Steps:
         return sum(len(children(LOCKS + "/" + x)) for x in children(LOCKS))
 
 
+def attempt(s, n, then, prepare, act, check, allowed):
+    """One round of a sweep: the deaths that there were, and the errno."""
+    name = "x%d-%d" % (n, then)
+    what = prepare(s, name)
+    s.arm(n, then)
+    result, where = [], [""]
+
+    def run():
+        try:
+            result.append(act(s, what))
+        except OSError:
+            where[0] = traceback.format_exc()
+            raise
+        finally:
+            os.stat(s.m.path)  # behind it all of act's own steps are done
+    errnum = Call(run).result()
+    deaths = s.disarm()
+    try:
+        t.check(errnum in (0, *allowed) and (errnum != 0 or result), where[0])
+        check(s, name, result[0] if result else None, errnum)
+    except BaseException:
+        t.note("death %d and %d\n%s" % (n, then, s.m.log()[-2000:]))
+        raise
+    return deaths, errnum
+
+
 def sweep(prepare, act, check, allowed=()):
     """prepare(s, name) makes what act(s, what it gave) is about; check(s, name, act's result, its errno) looks at what
     became of it, and errno is 0 or one of `allowed`. Each is done for a name of its own, with a worker that dies later
@@ -85,30 +111,18 @@ def sweep(prepare, act, check, allowed=()):
         while deaths > 0:
             n += 1
             for then in (0, later.randrange(1, 60)) if n % 3 == 0 else (0,):
-                name = "x%d-%d" % (n, then)
-                what = prepare(s, name)
-                s.arm(n, then)
-                result, where = [], [""]
-
-                def run():
-                    try:
-                        result.append(act(s, what))
-                    except OSError:
-                        where[0] = traceback.format_exc()
-                        raise
-                    finally:
-                        os.stat(s.m.path)  # behind it all of act's own steps are done
-                errnum = Call(run).result()
-                deaths = s.disarm()
-                try:
-                    t.check(errnum in (0, *allowed) and (errnum != 0 or result), where[0])
-                    check(s, name, result[0] if result else None, errnum)
-                except BaseException:
-                    t.note("death %d and %d\n%s" % (n, then, s.m.log()[-2000:]))
-                    raise
+                deaths, errnum = attempt(s, n, then, prepare, act, check, allowed)
                 errors += errnum != 0
         t.note("%d steps, %d errors" % (n - 1, errors))
         t.check(n > 5, "it did nothing")
+
+
+def sweep_twice(prepare, act, check, allowed, firsts, seconds):
+    """Likewise, for each of these steps of a first worker with each of these of the next one."""
+    with Steps() as s:
+        for n in firsts:
+            for then in seconds:
+                attempt(s, n, then, prepare, act, check, allowed)
 
 
 UNKNOWN = (errno.EIO,) if APACHE else ()  # what became of a write cannot be seen in the tree there
@@ -410,6 +424,8 @@ def _():
         fd = os.open(path + "/m-", os.O_RDWR | os.O_CREAT)
         name = os.getxattr("/dev/fd/%d" % fd, "user.zk.name").decode()
         writes(s, fd, b"me")
+        for _ in range(3):
+            os.fsync(fd)  # should somebody be about to remove it, it has gone then
         there = s.d.zk.children(s.d.z(os.path.basename(path)))
         os.close(fd)
         return name, there
@@ -419,7 +435,10 @@ def _():
             t.equal(result, ("m-0000000000", ["m-0000000000"]))
         if not APACHE:
             t.wait_for(lambda: s.d.zk.children(s.d.z(name)) == [], 10, "the end of the ephemeral")
+            os.rmdir(s.p(name))  # each one whose flags are watched would be a step more for the next worker
     sweep(prepare, act, check, UNKNOWN)
+    # Where the first has made it and not answered, the next one makes it again, and may die on the way, too.
+    sweep_twice(prepare, act, check, UNKNOWN, range(22, 30), range(12, 30))
 
 
 @t.test("crash at each step: a counter by compare-and-set")
