@@ -22,7 +22,6 @@ static void quiet_done(struct call *c);
 /* Forgets what was to be written, and the truncation that it was behind. */
 static void drop_change(struct handle *h) {
     h->truncate = false;
-    h->held_told = false;
     handle_drop_held(h);
     handle_note(h);
 }
@@ -104,11 +103,11 @@ static void on_set(void *ctx, const struct zk_result *res) {
     }
     commit->handle = NULL;
     /* Kept in one step, for the worker may be killed at any time. */
+    struct blob *value = blob_new(h->image.data, h->image.len);
     h->replace = false;
     h->truncate = false;
-    h->held_told = false;
-    handle_set_value(h, blob_new(h->image.data, h->image.len), res->stat.version);
     handle_drop_held(h);
+    handle_set_value(h, value, res->stat.version);
     note_written(h, &res->stat);
     commit->done(commit->call);
 }
@@ -144,7 +143,6 @@ bool commit_resume(struct call *c, struct handle *h, size_t appended) {
     bool told = h->held_told;
     bool alone = !told && r.version != -1;
     h->errnum = 0;
-    h->held_told = false;
     handle_drop_held(h);
     h->held_told = told; /* until it is known what became of it: this worker may crash, too */
     handle_note(h);

@@ -207,11 +207,8 @@ void handle_drop_held(struct handle *h) {
     h->held = false;
     h->held_append = false;
     h->held_bytes = 0;
+    h->held_told = false;
     buf_close(&h->image);
-    if (h->held_told) {
-        h->held_told = false;
-        handle_note(h);
-    }
 }
 
 void handle_told_held(struct handle *h) {

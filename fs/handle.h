@@ -86,7 +86,8 @@ void handle_unlock(struct call *c);
 struct slice handle_view(const struct handle *h);
 /* The version read or committed; steals nothing, refs value. */
 void handle_set_value(struct handle *h, struct blob *take_value, int32_t version);
-/* Forgets the held pieces. */
+/* Forgets the held pieces, and that a write(2) was told of them; the journal with what is noted or
+ * set next, so that it is one step. */
 void handle_drop_held(struct handle *h);
 /* Says that `image` has pieces which are to be committed later. */
 void handle_hold(struct handle *h);

@@ -31,6 +31,7 @@ void lost_end_calls(struct fs *fs) {
         if (h->lost != 0) {
             h->errnum = ESTALE;
             handle_drop_held(h);
+            handle_note(h);
         }
         h = next;
     }

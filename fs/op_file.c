@@ -203,7 +203,6 @@ static bool tell_errnum(struct call *c, struct handle *h, int errnum) {
     if (h->errnum == 0)
         return false;
     h->errnum = 0;
-    h->held_told = false;
     h->cut = false;
     handle_drop_held(h);
     journal_answering(fs->journal, &answer);

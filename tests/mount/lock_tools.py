@@ -12,6 +12,17 @@ from common import mount, t
 LOCKS = "/zookeeper/zkfs/locks"
 
 
+def queue(zk):
+    """The znodes of all locks, in the order of their numbers."""
+    def children(path):
+        try:
+            return zk.children(path)
+        except t.ZkError:
+            return []  # there is none yet, or it has been removed meanwhile
+    zk.sync()
+    return sorted((n for d in children(LOCKS) for n in children(LOCKS + "/" + d)), key=lambda n: n[-10:])
+
+
 class Hosts:
     """A server and so many mounts of it, each with the same empty file f."""
 
@@ -39,13 +50,7 @@ class Hosts:
             self.server.close()
 
     def queue(self):
-        """The znodes of all locks, in the order of their numbers."""
-        try:
-            self.zk.sync()
-            names = [n for d in self.zk.children(LOCKS) for n in self.zk.children(LOCKS + "/" + d)]
-        except t.ZkError:
-            return []
-        return sorted(names, key=lambda n: n[-10:])
+        return queue(self.zk)
 
     def wait_queue(self, count):
         t.wait_for(lambda: len(self.queue()) == count, 20, "%d locks in the queue" % count)

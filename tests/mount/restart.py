@@ -30,22 +30,21 @@ def source(d):
 class Own:
     """A mount of its own, of a folder of the shared server: `with Own() as (d, m)`."""
 
-    def __init__(self, options="restarts=1000", env=None):
+    def __init__(self, options="restarts=1000", **more):
         self.options = options
-        self.env = env
+        self.more = more
 
     def __enter__(self):
         self.d = Dir()
         self.d.__enter__()
-        self.m = mount.Mount(source(self.d), self.options, env=self.env)
+        self.m = mount.Mount(source(self.d), self.options, **self.more)
         return self.d, self.m
 
     def __exit__(self, *why):
         try:
             self.m.close()
         finally:
-            self.d.zk.sock.close()
-            self.d.zk = t.Session(common.PORT)  # the one there was may have expired: it sends no pings
+            self.d.renew()
             self.d.__exit__(*why)
 
 

@@ -116,6 +116,7 @@ START_TEST(pieces_that_a_write_was_told_about_are_an_error_to_be_told) {
     ck_assert_int_eq(find(id)->errnum, EIO);
     find(id)->errnum = 0; /* as it is told */
     handle_drop_held(find(id));
+    handle_note(find(id));
     crash();
     ck_assert_int_eq(find(id)->errnum, 0);
 }
