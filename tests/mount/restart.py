@@ -365,6 +365,12 @@ def _():
         crash(m)
         common.fails_with(errno.EIO, os.close, fd)
         t.equal(d.get("g"), b"")
+        fd = os.open(m.path + "/h", os.O_WRONLY | os.O_CREAT)
+        os.write(fd, b"x" * 4096)
+        os.fsync(fd)
+        crash(m)
+        os.close(fd)  # these were not lost
+        t.equal(d.get("h"), b"x" * 4096)
 
 
 def count_up(path, times, errors):
